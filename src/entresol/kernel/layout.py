@@ -62,12 +62,18 @@ SCRATCH_HASH_BYTES: Final = 1 << 12
 SCRATCH_EVENT_COUNT: Final = SCRATCH_HASH_BASE + SCRATCH_HASH_BYTES
 """u8: events written since the ring was reset; the ring follows at SCRATCH_EVENTS."""
 
+SCRATCH_RUN_BASE: Final = SCRATCH_EVENT_COUNT
+"""The RUN record: what a block in progress remembers; its first field is the event count."""
+
 SCRATCH_EVENTS: Final = SCRATCH_BASE + (1 << 22)
 SCRATCH_BLOCK_BASE: Final = SCRATCH_BASE + (1 << 23)
 """The plain block being applied (MAX_BLOCK_BYTES)."""
 
 SCRATCH_LANES_BASE: Final = SCRATCH_BASE + (3 << 22)
 """Lanes touched by the batch, in order, with the key each had then (kernel/lanes.py)."""
+
+SCRATCH_LANE_MARKS_BASE: Final = SCRATCH_BASE + (7 << 22)
+"""u4 per lane: 1 + its latest entry in the list of touched lanes, 0 if none."""
 
 SCRATCH_DECODER_BASE: Final = SCRATCH_BASE + (1 << 25)
 SCRATCH_DECODER_BYTES: Final = 1 << 25
@@ -214,6 +220,26 @@ OWNER_MESSAGE: Final = 1
 
 RATE_ONE: Final = 1_000_000
 """A rate of 1, in parts per million."""
+
+# Event kinds (records of the ring in SCRATCH; `EVENT` says what each field means).
+EVENT_OUTCOME: Final = 1
+"""Every operation once: side = operation kind, price = lane (or 0), quantity = low sequence bits."""
+EVENT_ORDER_RESTED: Final = 2
+EVENT_FILL_TAKER: Final = 3
+EVENT_FILL_MAKER: Final = 4
+EVENT_ORDER_REMOVED: Final = 5
+"""Cancelled, prevented self-trade, or reduce-only cut; not an order that was filled."""
+EVENT_DEPOSIT: Final = 6
+"""label = inbox position, price and quantity = high and low half of the amount; status is
+AMOUNT_OUT_OF_RANGE and the like when it bounced."""
+EVENT_WITHDRAWAL: Final = 7
+"""label = index of the withdrawal, price and quantity = high and low half of the amount."""
+EVENT_LANE_REGISTERED: Final = 8
+EVENT_LANE_REVOKED: Final = 9
+"""label = lane number."""
+EVENT_PRICE: Final = 10
+EVENT_LISTED: Final = 11
+EVENT_SETTLED: Final = 12
 
 EMPTY_BOOK_SIDE: Final = TICKS
 """`best` of a side without orders (both sides count ladder indices from the best end)."""
@@ -578,3 +604,31 @@ EVENT = _record(
     32,
 )
 """Written to a ring in SCRATCH, read by the node, never committed."""
+
+RUN = _record(
+    [
+        ("event_count", "u8"),
+        ("record_index", "u8"),  # record of the block being applied, for events
+        ("batch", "u8"),  # 1 inside apply_batch: signatures are checked, lanes are noted
+        ("block_open", "u8"),  # 1 between open_block and close_block
+        ("message_count", "u8"),  # of the open block
+        ("byte_count", "u8"),
+        ("first_operation", "u8"),  # header.operation_count when the block opened
+        ("touched_count", "u8"),  # entries of the list of touched lanes
+        ("messages_digest", "u8", (4,)),
+        ("headers_root", "u8", (4,)),
+    ],
+    128,
+)
+"""Kept in SCRATCH: lost at the end of a batch, never committed."""
+
+TOUCHED_LANE = _record(
+    [
+        ("lane", "u4"),
+        ("key", "u4", (5,)),  # as it stood at the lane's first message in the batch
+        ("registration", "u8"),
+        ("tip", "u8", (4,)),  # final, once the lane's registration ended or the batch did
+    ],
+    64,
+)
+"""One entry per (lane, registration) that spoke in the batch, in order of its first message."""

@@ -204,6 +204,9 @@ divide_unsigned = _binary("udiv", lambda x, y: (x & _MASK) // (y & _MASK))
 """x / y of unsigned 64-bit patterns; the caller excludes y = 0."""
 
 remainder_unsigned = _binary("urem", lambda x, y: (x & _MASK) % (y & _MASK))
+multiply_wrapping = _binary("mul", lambda x, y: x * y)
+"""Low 64 bits of the product, for digests; plain Python would warn of the overflow."""
+
 shift_right = _binary("lshr", lambda x, y: (x & _MASK) >> y)
 """Logical shift; the caller keeps y below 64."""
 
