@@ -12,9 +12,6 @@ friends, after the zero was excluded; every index derived from input is range-ch
 """
 
 import ctypes
-import hashlib
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +24,12 @@ from numba.cpython import numbers as cpython_numbers
 from numba.extending import intrinsic
 from numba.np.math import numbers as numpy_numbers
 
-import entresol.crypto.native_symbols as native_symbols
+from entresol.crypto import compile_cache, native_symbols
 
 i64 = np.int64
 u64 = np.uint64
 
-INTERPRETED = bool(config.DISABLE_JIT)
+INTERPRETED = compile_cache.INTERPRETED
 """True when kernel code runs as ordinary Python (NUMBA_DISABLE_JIT=1)."""
 
 
@@ -46,23 +43,10 @@ cpython_numbers._int_arith_flags = _wrap_without_flags
 numpy_numbers._int_arith_flags = _wrap_without_flags
 
 
-def _cache_directory() -> str:
-    """Compiled code is kept per content of crypto and kernel, Numba version and processor.
-
-    Numba's own index looks at one file only, so an edit elsewhere would run old code.
-    """
-    digest = hashlib.sha256(numba.__version__.encode() + str(config.BOUNDSCHECK).encode())
-    package = pathlib.Path(__file__).parent.parent
-    for folder in ("crypto", "kernel", "machine"):
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(root, "entresol", "numba-" + digest.hexdigest()[:16])
-
-
-CACHED = config.OPT != 0 and not INTERPRETED
+# Plain `cache=True` from here on: crypto's own functions have a folder of their own.
+CACHED = compile_cache.CACHED
 if CACHED:
-    config.CACHE_DIR = _cache_directory()
+    config.CACHE_DIR = compile_cache.directory("crypto", "kernel", "machine")
 native_symbols.install()
 
 FLAGS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "cache": CACHED}

@@ -1,0 +1,84 @@
+"""Loads, stores and stack space on native addresses, for this package's compiled functions.
+
+Addresses are int64.  Nothing is checked: callers own the ranges they pass.
+"""
+
+# ruff: noqa: ARG001 (Numba fixes what an intrinsic's functions are passed)
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _pointer(builder: Any, address: Any, bits: int) -> Any:
+    return builder.inttoptr(address, ir.IntType(bits).as_pointer())
+
+
+def _load(bits: int) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value = builder.load(_pointer(builder, arguments[0], bits), align=1)
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
+
+        return types.uint64(types.int64), generate
+
+    return load
+
+
+def _store(bits: int) -> Any:
+    @intrinsic
+    def store(typing_context: Any, address: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            word = arguments[1]
+            if bits < 64:
+                word = builder.trunc(word, ir.IntType(bits))
+            builder.store(word, _pointer(builder, arguments[0], bits), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.uint64), generate
+
+    return store
+
+
+load_u8, load_u64 = _load(8), _load(64)
+"""`load_*(address)` -> uint64, little-endian, at any alignment."""
+
+store_u8, store_u64 = _store(8), _store(64)
+"""`store_*(address, value: uint64)`: the low bits of value, at any alignment."""
+
+
+def stack_space(count: int) -> Any:
+    """`f()` -> address of `count` zeroed bytes, 64-aligned, that live until the caller returns."""
+
+    @intrinsic
+    def reserve(typing_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = ir.ArrayType(ir.IntType(8), count)
+            space = cgutils.alloca_once(builder, array)
+            space.align = 64
+            cgutils.memset(builder, space, ir.Constant(ir.IntType(64), count), 0)
+            return builder.ptrtoint(space, ir.IntType(64))
+
+        return types.int64(), generate
+
+    return reserve
+
+
+def symbol_address(name: str) -> Any:
+    """`f()` -> the address bound to `name`, resolved when the code is loaded (not when cached)."""
+
+    @intrinsic
+    def resolve(typing_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            variable = builder.module.globals.get(name)
+            if variable is None:
+                variable = ir.GlobalVariable(builder.module, ir.IntType(8), name)
+            return builder.ptrtoint(variable, ir.IntType(64))
+
+        return types.int64(), generate
+
+    return resolve
