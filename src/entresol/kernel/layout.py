@@ -65,6 +65,9 @@ SCRATCH_EVENT_COUNT: Final = SCRATCH_HASH_BASE + SCRATCH_HASH_BYTES
 SCRATCH_RUN_BASE: Final = SCRATCH_EVENT_COUNT
 """The RUN record: what a block in progress remembers; its first field is the event count."""
 
+SCRATCH_QUOTE_BASE: Final = SCRATCH_BASE + (1 << 21)
+"""Two u8 per leg of the mass quote being applied (operations/mass_quote.py)."""
+
 SCRATCH_EVENTS: Final = SCRATCH_BASE + (1 << 22)
 SCRATCH_BLOCK_BASE: Final = SCRATCH_BASE + (1 << 23)
 """The plain block being applied (MAX_BLOCK_BYTES)."""
@@ -240,6 +243,8 @@ EVENT_LANE_REVOKED: Final = 9
 EVENT_PRICE: Final = 10
 EVENT_LISTED: Final = 11
 EVENT_SETTLED: Final = 12
+EVENT_QUOTE_LEG: Final = 13
+"""A leg of a mass quote that did not rest; status says why."""
 
 EMPTY_BOOK_SIDE: Final = TICKS
 """`best` of a side without orders (both sides count ladder indices from the best end)."""
@@ -319,7 +324,7 @@ POSITION = _record(
         ("open_sell", "u4"),  # lots in resting asks
         ("instrument", "u2"),
         ("order_count", "u2"),
-        ("open_buy_value", "i8"),  # micro-collateral of resting bids at their prices
+        ("open_reserve", "i8"),  # micro-collateral that resting orders would lose when filled
         ("funding_index", "i8"),
     ],
     32,
@@ -365,6 +370,9 @@ INSTRUMENT = _record(
         ("delivery_value", "i8"),  # micro-collateral per lot at expiry
         ("settle_cursor", "u4"),
         ("open_interest", "u4"),  # lots held long
+        ("index_value", "i8"),  # micro-collateral per lot at the index, what option fees are on
+        ("margin_class", "u4"),  # row of the table in instruments.py the rates came from
+        ("next_instrument", "u4"),  # 1 + next of the same underlying that trades, 0 ends the list
     ],
     256,
 )
@@ -373,7 +381,7 @@ RISK = _record(
     [
         ("mark", "i8"),  # micro-collateral per unit of underlying
         ("mark_time_ms", "u8"),
-        ("mark_value", "i8"),  # micro-collateral per lot
+        ("mark_value", "i8"),  # micro-collateral a lot adds to equity; 0 for an option
         ("index_epoch", "u8"),  # underlying epoch the four requirements below were computed at
         ("initial_long", "i8"),  # micro-collateral per lot
         ("initial_short", "i8"),
@@ -390,6 +398,8 @@ UNDERLYING = _record(
         ("index_time_ms", "u8"),
         ("epoch", "u8"),  # counts index updates
         ("maximum_age_ms", "u8"),
+        ("maximum_index", "i8"),  # the highest index that every listed lot can carry
+        ("first_instrument", "u4"),  # 1 + first of those that trade, 0 if none
     ],
     64,
 )
@@ -439,6 +449,7 @@ ORDER = _record(
         ("flags", "u1"),
         ("quantity", "u4"),  # lots when placed
         ("label", "u4"),  # the trader's own number, echoed in events
+        ("reserve", "u4"),  # ticks per lot this order holds in its position's open_reserve
     ],
     32,
 )

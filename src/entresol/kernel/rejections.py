@@ -57,6 +57,15 @@ class Rejection(IntEnum):
     """A lane transfer may only go to an account with the same owner."""
     TOO_MANY_LEGS = 35
     SELF_TRADE = 36
+    """Why a resting order was removed: its own account's order met it."""
+    MATCH_LIMIT = 37
+    """Why an order's remainder was removed: it met more resting orders than one operation may."""
+    INSTRUMENT_EXPIRED = 38
+    """Why a resting order was removed: its instrument expired."""
+    CANCELLED = 39
+    """Why a resting order was removed: its account asked for it."""
+    NOT_RESTING = 40
+    """Why an order's remainder was removed: it was immediate-or-cancel."""
 
 
 class Refusal(IntEnum):
