@@ -61,7 +61,7 @@ def test_levels_off_the_ladder_and_beyond_the_slots_are_counted() -> None:
     assert book.apply(update({999: 1}, {3_000: 1})) == []
     assert book.apply(DepthUpdate(0, 0, ((1_500 * TICK + 1, LOT),), ())) == []
     assert book.counts.outside == 3
-    book.apply(update({tick: 1 for tick in range(1_000, 1_000 + layout.SLOTS)}))
+    book.apply(update(dict.fromkeys(range(1000, 1000 + layout.SLOTS), 1)))
     assert (book.counts.new, book.counts.unplaced) == (layout.SLOTS - 1, 1)
 
 

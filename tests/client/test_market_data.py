@@ -50,7 +50,7 @@ def test_millionths_are_exact(value: int) -> None:
 
 @pytest.mark.parametrize("text", ["", ".", "-1", "1e5", "0.0000001", "1_0", "१", "1.2.3", " 1"])
 def test_other_numbers_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="decimal number|six digits"):
+    with pytest.raises(ValueError, match=r"decimal number|six digits"):
         parse_millionths(text)
 
 

@@ -97,8 +97,11 @@ class DepthMirror:
         if not listed:
             return
         low, high = min(listed), max(listed)
-        inside = (lambda tick: tick >= low) if side == layout.BUY else (lambda tick: tick <= high)
-        for tick in [t for t in self._levels[side] if inside(t) and t not in listed]:
+        if side == layout.BUY:
+            known = [tick for tick in self._levels[side] if tick >= low]
+        else:
+            known = [tick for tick in self._levels[side] if tick <= high]
+        for tick in [tick for tick in known if tick not in listed]:
             yield self._remove(side, tick)
 
     def _change(self, side: int, price: int, quantity: int, counted: bool) -> Quote | None:

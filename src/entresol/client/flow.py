@@ -1,8 +1,8 @@
 """Generated market data with the statistics of the recording, for runs without a file.
 
-The result has the same event types as a recorded feed, so whatever replays one replays the other.
-Same seed, same events.  Not imitated: best prices are sent once per event, not at the recorded rate,
-and quantities do not depend on the distance from the middle.
+The result has the same event types as a recorded feed, so whatever replays one replays the
+other.  Same seed, same events.  Not imitated: best prices are sent once per event, not at the
+recorded rate, and quantities do not depend on the distance from the middle.
 """
 
 import bisect

@@ -5,6 +5,7 @@ replays, and is what generated flow imitates.
 """
 
 import bisect
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -145,7 +146,7 @@ def measure_flow(events: Iterable[Event], tick_size: int = 100_000) -> FlowStati
     kinds = {kind: len(values) for kind, values in meter.distance.items()}
     total = max(sum(kinds.values()), 1)
     closes = list(meter.seconds.values())
-    steps = [after - before for before, after in zip(closes, closes[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(closes)]
     return FlowStatistics(
         seconds=round(seconds, 3),
         middle=round(sum(middles) / max(len(middles), 1) / 1e6, 1),

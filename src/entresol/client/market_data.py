@@ -137,7 +137,7 @@ def read_events(path: Path) -> Iterator[Event]:
     number = 0
     try:
         with gzip.open(path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(lines, 1):  # noqa: B007 (read by the handlers)
                 yield parse_line(line.rstrip(b"\n"))
     except (ValueError, msgspec.DecodeError) as error:
         raise MarketDataError(f"line {number} of {path} cannot be read: {error}") from error
