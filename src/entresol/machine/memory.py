@@ -1,26 +1,21 @@
 """The machine's address space as one anonymous 4 GiB mapping.
 
 Machine address A is native address `Memory.base + A`, so the native kernel and both engines work
-on the same bytes.  The operating system supplies a page when it is first written; an untouched
-page reads as zero and costs nothing, which is what makes the sparse tables of layout.py cheap.
+on the same bytes.  An untouched page reads as zero and costs nothing, which is what makes the
+sparse tables of layout.py cheap.
 """
 
-import mmap
-import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from entresol.kernel import layout
+from entresol.machine.mapping import PAGE_BYTES, SparseMapping, page_runs
 
-PAGE_BYTES = mmap.PAGESIZE
+__all__ = ["PAGE_BYTES", "Memory", "MemoryRangeError", "difference"]
+
 _SPAN = 1 << layout.ADDRESS_BITS
-_PAGES = _SPAN // PAGE_BYTES
-_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
-_PAGE_MAP = pathlib.Path("/proc/self/pagemap")
-_PRESENT_OR_SWAPPED = 62
-"""Bits 62 and 63 of a pagemap entry: the page is in swap, the page is in memory."""
 
 
 class MemoryRangeError(ValueError):
@@ -43,12 +38,10 @@ class Memory:
     """
 
     def __init__(self, huge_pages: bool = False) -> None:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._mapping = mmap.mmap(-1, _SPAN, flags=flags)
-        self._mapping.madvise(mmap.MADV_HUGEPAGE if huge_pages else mmap.MADV_NOHUGEPAGE)
-        self.array: npt.NDArray[np.uint8] = np.frombuffer(self._mapping, np.uint8)
+        self._mapping = SparseMapping(_SPAN, huge_pages)
+        self.array: npt.NDArray[np.uint8] = self._mapping.array
         """Every byte of the machine, indexed by machine address."""
-        self.base: int = self.array.ctypes.data
+        self.base: int = self._mapping.base
         """Native address of machine address 0."""
 
     def read(self, address: int, length: int) -> bytes:
@@ -76,39 +69,23 @@ class Memory:
 
         A page that was only read may be listed too; a page not listed is zero.
         """
-        first, last = 0, _PAGES
-        if region is not None:
-            base, length, _ = layout.REGIONS[region]
-            first, last = base // PAGE_BYTES, (base + length) // PAGE_BYTES
-        with _PAGE_MAP.open("rb", buffering=0) as pagemap:
-            pagemap.seek((self.base // PAGE_BYTES + first) * 8)
-            entries = np.frombuffer(pagemap.read((last - first) * 8), np.uint64)
-        if len(entries) != last - first:
-            raise OSError("The kernel returned a short page map; resident pages are unknown.")
-        return (np.flatnonzero(entries >> np.uint64(_PRESENT_OR_SWAPPED)) + first) * PAGE_BYTES
+        return self._mapping.resident_pages(*_bounds(region))
 
     def written_pages(self, region: str | None = None) -> npt.NDArray[np.int64]:
         """Ascending addresses of the pages that do hold a non-zero byte."""
-        pages = self.resident_pages(region)
-        by_page = self.array.reshape(_PAGES, PAGE_BYTES)
-        live = [
-            by_page[start // PAGE_BYTES : end // PAGE_BYTES].any(axis=1)
-            for start, end in _runs(pages)
-        ]
-        return pages[np.concatenate(live)] if live else pages
+        return self._mapping.written_pages(*_bounds(region))
 
     def clear(self, region: str) -> None:
         """Set a whole region to zero and give its pages back."""
-        base, length, _ = layout.REGIONS[region]
-        self._mapping.madvise(mmap.MADV_DONTNEED, base, length)
+        self._mapping.clear(*_bounds(region))
 
     def copy_region_from(self, other: "Memory", region: str) -> None:
         """Make a region equal to the other memory's, byte for byte."""
         wanted = other.written_pages(region)
         stale = np.setdiff1d(self.resident_pages(region), wanted, assume_unique=True)
-        for start, end in _runs(stale):
-            self._mapping.madvise(mmap.MADV_DONTNEED, start, end - start)
-        for start, end in _runs(wanted):
+        for start, end in page_runs(stale):
+            self._mapping.clear(start, end)
+        for start, end in page_runs(wanted):
             self.array[start:end] = other.array[start:end]
 
     def copy_state_from(self, other: "Memory") -> None:
@@ -116,14 +93,12 @@ class Memory:
         self.copy_region_from(other, "STATE")
 
 
-def difference(
-    first: Memory, second: Memory, regions: Iterable[str], limit: int = 16
-) -> list[int]:
-    """Ascending addresses of the first bytes that differ per region, at most `limit` in all."""
+def difference(first: Memory, second: Memory, regions: Iterable[str], limit: int = 16) -> list[int]:
+    """Addresses of the first bytes that differ, region by region, at most `limit` in all."""
     found: list[int] = []
     for region in regions:
         pages = np.union1d(first.resident_pages(region), second.resident_pages(region))
-        for start, end in _runs(pages):
+        for start, end in page_runs(pages):
             ours, theirs = first.array[start:end], second.array[start:end]
             if np.array_equal(ours, theirs):
                 continue
@@ -134,15 +109,13 @@ def difference(
     return found
 
 
+def _bounds(region: str | None) -> tuple[int, int]:
+    if region is None:
+        return 0, _SPAN
+    base, length, _ = layout.REGIONS[region]
+    return base, base + length
+
+
 def _check_range(address: int, length: int) -> None:
     if length < 0 or address < 0 or address + length > _SPAN:
         raise MemoryRangeError(address, length)
-
-
-def _runs(pages: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Half-open byte ranges of neighbouring pages."""
-    if len(pages) == 0:
-        return
-    breaks = np.flatnonzero(np.diff(pages) != PAGE_BYTES) + 1
-    for run in np.split(pages, breaks):
-        yield int(run[0]), int(run[-1]) + PAGE_BYTES
