@@ -624,7 +624,7 @@ RUN = _record(
         ("block_open", "u8"),  # 1 between open_block and close_block
         ("message_count", "u8"),  # of the open block
         ("byte_count", "u8"),
-        ("first_operation", "u8"),  # header.operation_count when the block opened
+        ("first_withdrawal", "u8"),  # header.withdrawal_count when the block opened
         ("touched_count", "u8"),  # entries of the list of touched lanes
         ("messages_digest", "u8", (4,)),
         ("headers_root", "u8", (4,)),

@@ -89,6 +89,8 @@ class Refusal(IntEnum):
     BAD_SIGNATURE = 110
     """Found by the gateway; in a batch it is Invalid.SIGNATURE."""
     BLOCK_FULL = 111
+    NO_OPEN_BLOCK = 112
+    """apply_message was called between blocks."""
 
 
 class Invalid(IntEnum):

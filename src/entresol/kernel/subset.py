@@ -26,8 +26,8 @@ from numba.np.math import numbers as numpy_numbers
 
 from entresol.crypto import compile_cache, native_symbols
 
-i64 = np.int64
-u64 = np.uint64
+i64: Any = np.int64
+u64: Any = np.uint64
 
 INTERPRETED = compile_cache.INTERPRETED
 """True when kernel code runs as ordinary Python (NUMBA_DISABLE_JIT=1)."""

@@ -31,6 +31,22 @@ account_at = record_at(layout.ACCOUNT)
 run_at = record_at(layout.RUN)
 touched_lane_at = record_at(layout.TOUCHED_LANE)
 
+
+def field_address(base: int, dtype: np.dtype, *names: str) -> int:
+    """Machine address of a field of the record at machine address `base`, at import time."""
+    address, record = base, dtype
+    for name in names:
+        fields = record.fields
+        assert fields is not None
+        address += fields[name][1]
+        record = fields[name][0].base
+    return address
+
+
+ACCOUNTS_ADDRESS: Final = field_address(layout.DURABLE_BASE, layout.DURABLE, "account")
+LANES_ADDRESS: Final = field_address(layout.DURABLE_BASE, layout.DURABLE, "lane")
+DOMAIN_ADDRESS: Final = field_address(layout.DURABLE_BASE, layout.HEADER, "domain")
+
 _REGIONS: Final = {
     "durable": (layout.DURABLE_BASE, layout.DURABLE),
     "volatile": (layout.VOLATILE_BASE, layout.VOLATILE),
