@@ -1,4 +1,4 @@
-"""What the journal's frames say: a block opened, a message accepted, a block closed, a batch sealed.
+"""What the journal's frames say: block opened, message accepted, block closed, batch sealed.
 
 Little-endian, one frame each:
 
@@ -64,9 +64,7 @@ class BlockClosed:
 
     def encode(self) -> bytes:
         """Payload of a CLOSE frame."""
-        return _CLOSE.pack(
-            self.number, self.operation_count, self.header_hash, self.outcome_digest
-        )
+        return _CLOSE.pack(self.number, self.operation_count, self.header_hash, self.outcome_digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,8 @@ def decode_entry(frame: Frame) -> Entry:
     if frame.kind == OPEN and len(payload) >= _OPEN.size and not (len(payload) - _OPEN.size) % size:
         starts = range(_OPEN.size, len(payload), size)
         items = tuple(payload[start : start + size] for start in starts)
-        return BlockOpened(*_OPEN.unpack_from(payload), items)
+        number, time_ms = _OPEN.unpack_from(payload)
+        return BlockOpened(number, time_ms, items)
     if frame.kind == CLOSE and len(payload) == _CLOSE.size:
         return BlockClosed(*_CLOSE.unpack(payload))
     if frame.kind == SEAL and len(payload) == _SEAL.size:

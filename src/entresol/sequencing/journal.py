@@ -11,6 +11,7 @@ That last field tells a torn tail from damage: a frame that cannot be read may b
 later frame claims it was committed, and is damage to acknowledged data otherwise.
 """
 
+import itertools
 import os
 import pathlib
 import struct
@@ -296,7 +297,7 @@ class Journal:
         """Delete segments whose every frame is numbered below `before`; returns how many."""
         segments = list_segments(self._directory)
         deleted = 0
-        for (_, path), (next_first, _) in zip(segments, segments[1:], strict=False):
+        for (_, path), (next_first, _) in itertools.pairwise(segments):
             if next_first > before:
                 break
             path.unlink()
