@@ -1,0 +1,221 @@
+"""Reading the tables section: which table each context uses, and each table's symbols.
+
+A table's symbols are buckets (a base and extra bits) and singles (one frequent value each), with
+frequencies that sum to a power of two.  Every rule here is checked, so a table that passes gives
+each value exactly one code and decoding can never leave the arrays.
+"""
+
+from entresol.kernel.codec import format as codec
+from entresol.kernel.codec.entropy import cursor_at, read_byte, read_varint, reject_encoding
+from entresol.kernel.subset import (
+    i64,
+    kernel_function,
+    load_i64,
+    record_at,
+    store_i64,
+    store_u32,
+    unsigned_less,
+)
+
+table_at = record_at(codec.TABLE)
+symbol_at = record_at(codec.SYMBOL)
+
+
+@kernel_function
+def bucket_bits(bucket: int) -> int:
+    """Extra bits of a bucket."""
+    if bucket < 8:
+        return i64(0)
+    return (bucket >> 2) - 1
+
+
+@kernel_function
+def bucket_base(bucket: int) -> int:
+    """Least value of a bucket, as an unsigned 64-bit pattern."""
+    if bucket < 8:
+        return i64(bucket)
+    return (4 + (bucket & 3)) << ((bucket >> 2) - 1)
+
+
+@kernel_function
+def bucket_of(value: int) -> int:
+    """The bucket an unsigned 64-bit value falls into."""
+    if value >= 0 and value < 8:
+        return i64(value)
+    exponent = i64(2)
+    for step in range(6):
+        width = i64(32) >> step
+        shifted = exponent + width
+        if shifted < 64 and not unsigned_less(value, i64(1) << shifted):
+            exponent = shifted
+    return 4 * (exponent - 1) + ((value >> (exponent - 2)) & 3)
+
+
+@kernel_function
+def _fill(entries: int, start: int, frequency: int, symbol: int) -> None:
+    """Give `frequency` slots from `start` on to a symbol."""
+    entry = ((frequency - 1) << 12) | (symbol << 24)
+    for place in range(frequency):
+        store_u32(entries + 4 * (start + place), entry | place)
+
+
+@kernel_function
+def build_uniform_table(memory: int) -> None:
+    """Table 0: every bucket with the same frequency; the four symbols beyond them are errors."""
+    table = memory + codec.TABLES_BASE
+    head = table_at(table)
+    head.log = codec.BUCKET_BITS
+    head.mask = (1 << codec.BUCKET_BITS) - 1
+    head.symbol_count = codec.BUCKETS
+    for bucket in range(codec.MAX_SYMBOLS):
+        symbol = symbol_at(table + codec.TABLE_SYMBOLS + codec.SYMBOL_BYTES * bucket)
+        if bucket < codec.BUCKETS:
+            symbol.base = bucket_base(bucket)
+            symbol.packed = bucket_bits(bucket)
+        else:
+            symbol.base = 0
+            symbol.packed = codec.INVALID_SYMBOL
+        _fill(table + codec.TABLE_ENTRIES, i64(bucket), 1, i64(bucket))
+
+
+@kernel_function
+def _read_frequency(memory: int, left: int, last: bool) -> int:
+    """A symbol's frequency; the last one takes what is left.  At least 1, at most `left`."""
+    if last:
+        frequency = left
+    else:
+        frequency = read_varint(memory) + 1
+    if frequency < 1 or frequency > left:
+        reject_encoding(memory)
+        return i64(0)
+    return frequency
+
+
+@kernel_function
+def _mark_singles(table: int, buckets: int, count: int) -> None:
+    """Note in each bucket with extra bits which singles lie inside it."""
+    symbols = table + codec.TABLE_SYMBOLS
+    for index in range(buckets):
+        symbol = symbol_at(symbols + codec.SYMBOL_BYTES * index)
+        bits = i64(symbol.packed)
+        if bits != 0 and count > buckets:
+            symbol.packed = bits | (buckets << 8) | (count << 24)
+
+
+@kernel_function
+def _read_symbols(memory: int, table: int, buckets: int, singles: int, total: int) -> None:
+    """Read buckets, then singles, each as a gap from the one before, with frequencies."""
+    count = buckets + singles
+    left = total
+    previous = i64(-1)
+    for index in range(count):
+        if index == buckets:
+            previous = i64(7)
+        # Singles below 8 would repeat a bucket that has no extra bits.
+        value = previous + 1 + read_varint(memory)
+        if value <= previous or (index < buckets and value >= codec.BUCKETS):
+            reject_encoding(memory)
+            return
+        previous = value
+        frequency = _read_frequency(memory, left, index == count - 1)
+        symbol = symbol_at(table + codec.TABLE_SYMBOLS + codec.SYMBOL_BYTES * index)
+        if index < buckets:
+            symbol.base = bucket_base(value)
+            symbol.packed = bucket_bits(value)
+        else:
+            symbol.base = value
+            symbol.packed = 0
+        _fill(table + codec.TABLE_ENTRIES, total - left, frequency, i64(index))
+        left -= frequency
+        if frequency == 0:
+            return
+
+
+@kernel_function
+def _read_table(memory: int, table: int) -> None:
+    """Read one table into its place; leaves a safe table behind whatever the input is."""
+    head = table_at(table)
+    log = read_byte(memory)
+    buckets = read_varint(memory)
+    singles = read_varint(memory)
+    if log > codec.MAX_TABLE_LOG or buckets > codec.BUCKETS or singles > codec.MAX_SYMBOLS:
+        reject_encoding(memory)
+        return
+    count = buckets + singles
+    if count < 1 or count > codec.MAX_SYMBOLS:
+        reject_encoding(memory)
+        return
+    head.log = log
+    head.mask = (i64(1) << log) - 1
+    head.symbol_count = count
+    _read_symbols(memory, table, buckets, singles, i64(1) << log)
+    _mark_singles(table, buckets, count)
+
+
+@kernel_function
+def _read_choices(memory: int, tables: int) -> None:
+    """Read which table each context uses; 0 is the uniform one.
+
+    Tables are numbered by first use and each is used, so there is one way to write the choices.
+    """
+    highest = i64(0)
+    for context in range(codec.CONTEXTS):
+        choice = i64(0)
+        if tables > 0:
+            choice = read_byte(memory)
+        if choice > highest + 1 or choice > tables:
+            reject_encoding(memory)
+            choice = i64(0)
+        if choice > highest:
+            highest = choice
+        table = codec.TABLES_BASE + codec.TABLE_BYTES * choice
+        store_i64(memory + codec.CONTEXT_TABLES_BASE + 8 * context, table)
+    if highest != tables:
+        reject_encoding(memory)
+
+
+@kernel_function
+def read_tables(memory: int) -> None:
+    """Read the tables; each context then has one that is safe to decode with."""
+    build_uniform_table(memory)
+    tables = read_byte(memory)
+    if tables >= codec.MAX_TABLES:
+        reject_encoding(memory)
+        tables = i64(0)
+    for index in range(tables):
+        _read_table(memory, memory + codec.TABLES_BASE + codec.TABLE_BYTES * (1 + index))
+    _read_choices(memory, tables)
+
+
+@kernel_function
+def read_shapes(memory: int) -> None:
+    """Read the batch's shapes, ascending, each as a gap from the one before."""
+    cursor = cursor_at(memory + codec.CURSOR_BASE)
+    count = read_byte(memory)
+    cursor.shape_count = count
+    previous = i64(-1)
+    for index in range(count):
+        shape = previous + 1 + read_varint(memory)
+        if shape <= previous or shape >= 1 << codec.SHAPE_BITS:
+            reject_encoding(memory)
+            shape = i64(0)
+        previous = shape
+        store_i64(memory + codec.SHAPES_BASE + 8 * index, shape)
+
+
+@kernel_function
+def find_shape(memory: int, shape: int) -> int:
+    """Index of a shape in the batch's list, or -1."""
+    count = i64(cursor_at(memory + codec.CURSOR_BASE).shape_count)
+    low = i64(0)
+    high = count
+    for _ in range(9):
+        if low < high:
+            middle = (low + high) >> 1
+            if load_i64(memory + codec.SHAPES_BASE + 8 * middle) < shape:
+                low = middle + 1
+            else:
+                high = middle
+    if low < count and load_i64(memory + codec.SHAPES_BASE + 8 * low) == shape:
+        return low
+    return i64(-1)
