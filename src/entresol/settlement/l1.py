@@ -1,0 +1,336 @@
+"""A typed client of one L1 node: reads, contract calls, event logs, raw transactions."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.exceptions import Web3Exception
+
+from entresol.settlement.compile import compile_contract
+from entresol.settlement.records import checksum
+
+REQUEST_TIMEOUT_SECONDS: Final = 60
+LOG_RANGE_BLOCKS: Final = 2_000
+"""Blocks asked for in one `eth_getLogs`; public nodes refuse more."""
+
+
+class L1Error(Exception):
+    """The L1 node answered with an error; `message` is its own text."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class L1UnavailableError(L1Error):
+    """The L1 node cannot be reached; try again when it is back."""
+
+
+class RevertError(L1Error):
+    """A contract refused a call; `message` is its reason, `contract: reason`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockId:
+    """A block as far as reorgs are concerned."""
+
+    number: int
+    digest: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A decoded log of one of our contracts."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    block: int
+    block_hash: bytes
+    transaction: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a transaction that L1 included."""
+
+    transaction: bytes
+    block: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+    gas_price: int
+    blob_gas_used: int
+    blob_gas_price: int
+    contract: bytes | None
+
+    @property
+    def fee(self) -> int:
+        """Wei paid in all."""
+        return self.gas_used * self.gas_price + self.blob_gas_used * self.blob_gas_price
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text[2:])
+
+
+class L1Client:
+    """Talks to the JSON-RPC of the L1 node at `url`; holds no state but the connection."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # The library's own retries would hide from the caller how long a node is away.
+        provider = HTTPProvider(
+            url,
+            request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS},
+            exception_retry_configuration=None,
+        )
+        self._web3 = Web3(provider)
+
+    def rpc(self, method: str, *parameters: Any) -> Any:
+        """Result of one JSON-RPC call; raises L1UnavailableError, RevertError or L1Error."""
+        try:
+            answer = self._web3.provider.make_request(method, list(parameters))  # type: ignore
+        except (requests.RequestException, OSError) as error:
+            raise L1UnavailableError(f"The L1 node at {self.url} is not reachable.") from error
+        except (Web3Exception, ValueError) as error:
+            raise L1UnavailableError(f"The L1 node at {self.url} answers nonsense.") from error
+        problem = answer.get("error")
+        if problem is None:
+            return answer.get("result")
+        message = str(problem.get("message") if isinstance(problem, Mapping) else problem)
+        reason = _revert_reason(problem)
+        if reason is not None:
+            raise RevertError(reason)
+        raise L1Error(message)
+
+    @functools.cached_property
+    def chain_id(self) -> int:
+        """The chain's id (EIP-155)."""
+        return int(self.rpc("eth_chainId"), 16)
+
+    def block(self, number: int | str = "latest") -> BlockId | None:
+        """The block with that number or tag, None if the node has none."""
+        label = hex(number) if isinstance(number, int) else number
+        header = self.rpc("eth_getBlockByNumber", label, False)
+        if header is None:
+            return None
+        return BlockId(
+            number=int(header["number"], 16),
+            digest=_bytes(header["hash"]),
+            time=int(header["timestamp"], 16),
+        )
+
+    def head(self) -> BlockId:
+        """The newest block."""
+        block = self.block()
+        if block is None:
+            raise L1UnavailableError(f"The L1 node at {self.url} has no blocks.")
+        return block
+
+    def balance(self, address: bytes) -> int:
+        """Wei held by `address`."""
+        return int(self.rpc("eth_getBalance", "0x" + address.hex(), "latest"), 16)
+
+    def nonce(self, address: bytes, block: int | None = None) -> int:
+        """Transactions of `address` in the chain, up to `block` if one is given."""
+        label = "latest" if block is None else hex(block)
+        return int(self.rpc("eth_getTransactionCount", "0x" + address.hex(), label), 16)
+
+    def transaction_of(self, address: bytes, nonce: int, block: int) -> str | None:
+        """Hash (plain hexadecimal) of the transaction of `address` with `nonce` in `block`."""
+        body = self.rpc("eth_getBlockByNumber", hex(block), True)
+        for transaction in body["transactions"] if body is not None else []:
+            if _bytes(transaction["from"]) == address and int(transaction["nonce"], 16) == nonce:
+                return str(transaction["hash"][2:])
+        return None
+
+    def code(self, address: bytes) -> bytes:
+        """Runtime code at `address`."""
+        return _bytes(self.rpc("eth_getCode", "0x" + address.hex(), "latest"))
+
+    def base_fee(self) -> int:
+        """Wei per gas that the newest block burned."""
+        header = self.rpc("eth_getBlockByNumber", "latest", False)
+        return int(header["baseFeePerGas"], 16)
+
+    def blob_base_fee(self) -> int:
+        """Wei per blob gas in the next block."""
+        return int(self.rpc("eth_blobBaseFee"), 16)
+
+    def knows_transaction(self, digest: bytes) -> bool:
+        """True while the node has the transaction, in its pool or in the chain."""
+        return self.rpc("eth_getTransactionByHash", "0x" + digest.hex()) is not None
+
+    def receipt(self, digest: bytes) -> Receipt | None:
+        """The transaction's receipt, None while it is not in the chain."""
+        found = self.rpc("eth_getTransactionReceipt", "0x" + digest.hex())
+        if found is None or found.get("blockNumber") is None:
+            return None
+        contract = found.get("contractAddress")
+        return Receipt(
+            transaction=digest,
+            block=int(found["blockNumber"], 16),
+            block_hash=_bytes(found["blockHash"]),
+            succeeded=int(found["status"], 16) == 1,
+            gas_used=int(found["gasUsed"], 16),
+            gas_price=int(found["effectiveGasPrice"], 16),
+            blob_gas_used=int(found.get("blobGasUsed") or "0x0", 16),
+            blob_gas_price=int(found.get("blobGasPrice") or "0x0", 16),
+            contract=None if contract is None else _bytes(contract),
+        )
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Hand a signed transaction to the node; its hash."""
+        return _bytes(self.rpc("eth_sendRawTransaction", "0x" + raw.hex()))
+
+    def call(self, contract: "Contract", function: str, *arguments: Any) -> Any:
+        """Result of a view function at the newest block."""
+        return contract.decode(function, self._call(contract, function, arguments, None, 0))
+
+    def simulate(
+        self,
+        contract: "Contract",
+        function: str,
+        *arguments: Any,
+        sender: bytes,
+        value: int = 0,
+        versioned_hashes: Sequence[bytes] = (),
+    ) -> None:
+        """Run a state-changing function without sending it; raises RevertError as L1 would."""
+        self._call(contract, function, arguments, sender, value, versioned_hashes)
+
+    def _call(
+        self,
+        contract: "Contract",
+        function: str,
+        arguments: Sequence[Any],
+        sender: bytes | None,
+        value: int,
+        versioned_hashes: Sequence[bytes] = (),
+    ) -> bytes:
+        request: dict[str, Any] = {
+            "to": "0x" + contract.address.hex(),
+            "data": "0x" + contract.encode(function, *arguments).hex(),
+        }
+        if sender is not None:
+            request |= {"from": "0x" + sender.hex(), "value": hex(value)}
+        if versioned_hashes:
+            request["blobVersionedHashes"] = ["0x" + digest.hex() for digest in versioned_hashes]
+            request["maxFeePerBlobGas"] = hex(2 * self.blob_base_fee())
+        return _bytes(self.rpc("eth_call", request, "latest"))
+
+    def events(self, contracts: Sequence["Contract"], first: int, last: int) -> list[Event]:
+        """Events of `contracts` in blocks `first` to `last`, both included, in chain order."""
+        by_address = {contract.address: contract for contract in contracts}
+        query = {
+            "address": ["0x" + address.hex() for address in by_address],
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+        }
+        logs = self.rpc("eth_getLogs", query)
+        events = [by_address[_bytes(log["address"])].decode_event(log) for log in logs]
+        return sorted(events, key=lambda event: (event.block, event.log_index))
+
+
+def _revert_reason(problem: Any) -> str | None:
+    """The reason string of a reverted call, None when the error is another one."""
+    if not isinstance(problem, Mapping):
+        return None
+    data = problem.get("data")
+    message = str(problem.get("message", ""))
+    if isinstance(data, str) and data.startswith("0x08c379a0"):
+        raw = _bytes(data)[4:]
+        size = int.from_bytes(raw[32:64], "big")
+        return raw[64 : 64 + size].decode(errors="replace")
+    if "revert" in message.lower():
+        return message
+    return None
+
+
+class Contract:
+    """One of our contracts at an address: encodes calls, decodes results and events."""
+
+    def __init__(self, name: str, address: bytes) -> None:
+        self.name = name
+        self.address = address
+        abi = compile_contract(name).abi
+        self._contract = Web3().eth.contract(address=checksum(address), abi=abi)  # type: ignore
+        self._functions = {item["name"]: item for item in abi if item["type"] == "function"}
+        self._codec = Web3().codec
+        self._events = {
+            Web3.keccak(text=_signature(item)): item for item in abi if item["type"] == "event"
+        }
+
+    def encode(self, function: str, *arguments: Any) -> bytes:
+        """Calldata of a call."""
+        values = [_abi_value(value) for value in arguments]
+        return _bytes(self._contract.encode_abi(function, args=values))
+
+    def decode(self, function: str, result: bytes) -> Any:
+        """The value (a tuple if there are several) that `function` returned."""
+        types = [_canonical(output) for output in self._functions[function]["outputs"]]
+        values = self._codec.decode(types, result)
+        values = tuple(
+            _bytes(value) if kind == "address" else value
+            for kind, value in zip(types, values, strict=True)
+        )
+        return values[0] if len(values) == 1 else values
+
+    def decode_event(self, log: Any) -> Event:
+        """The event in a log of this contract."""
+        abi = self._events[_bytes(log["topics"][0])]
+        topics = [_bytes(topic) for topic in log["topics"][1:]]
+        plain = [part for part in abi["inputs"] if not part["indexed"]]
+        values = self._codec.decode([_canonical(part) for part in plain], _bytes(log["data"]))
+        rest = iter(values)
+        arguments: dict[str, Any] = {}
+        for part in abi["inputs"]:
+            if part["indexed"]:
+                value = self._codec.decode([_canonical(part)], topics.pop(0))[0]
+            else:
+                value = next(rest)
+            arguments[part["name"]] = _named(part, value)
+        return Event(
+            name=abi["name"],
+            arguments=arguments,
+            block=int(log["blockNumber"], 16),
+            block_hash=_bytes(log["blockHash"]),
+            transaction=_bytes(log["transactionHash"]),
+            log_index=int(log["logIndex"], 16),
+        )
+
+
+def _named(component: Mapping[str, Any], value: Any) -> Any:
+    """A decoded value with structs as mappings and addresses as 20 bytes."""
+    if component["type"] == "tuple":
+        pairs = zip(component["components"], value, strict=True)
+        return {part["name"]: _named(part, member) for part, member in pairs}
+    if component["type"] == "address":
+        return _bytes(value)
+    return value
+
+
+def _abi_value(value: Any) -> Any:
+    """Addresses are 20 bytes in this package and checksummed text in the library."""
+    if isinstance(value, bytes) and len(value) == 20:
+        return checksum(value)
+    return value
+
+
+def _canonical(component: Mapping[str, Any]) -> str:
+    """The type as the ABI spells it in signatures, structs expanded."""
+    kind = str(component["type"])
+    if not kind.startswith("tuple"):
+        return kind
+    inner = ",".join(_canonical(member) for member in component["components"])
+    return f"({inner}){kind[5:]}"
+
+
+def _signature(item: Mapping[str, Any]) -> str:
+    return f"{item['name']}({','.join(_canonical(part) for part in item['inputs'])})"
+
