@@ -373,6 +373,7 @@ INSTRUMENT = _record(
         ("index_value", "i8"),  # micro-collateral per lot at the index, what option fees are on
         ("margin_class", "u4"),  # row of the table in instruments.py the rates came from
         ("next_instrument", "u4"),  # 1 + next of the same underlying that trades, 0 ends the list
+        ("level_count", "u4"),  # ladder levels in use; fewer than TICKS when lots are dear
     ],
     256,
 )
