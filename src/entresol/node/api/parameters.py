@@ -1,0 +1,188 @@
+"""Parameters of every method, as types: the node's API reference in short.
+
+Decimals may be JSON numbers or strings and are read exactly.  Bytes are `0x` hex or base64.
+Answers carry decimals as exact JSON numbers and bytes as `0x` hex.  State is public (it is on
+L1), so reads name an account and need no login; what changes something is authenticated by the
+signature inside the request.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+
+class Nothing(msgspec.Struct):
+    """No parameters."""
+
+
+class Instruments(msgspec.Struct):
+    """public/get_instruments."""
+
+    currency: str = "any"
+    kind: Literal["any", "future", "option"] = "any"
+    expired: bool = False
+
+
+class InstrumentName(msgspec.Struct):
+    """public/ticker, public/get_instrument."""
+
+    instrument_name: str
+
+
+class OrderBook(msgspec.Struct):
+    """public/get_order_book."""
+
+    instrument_name: str
+    depth: int = 20
+
+
+class LastTrades(msgspec.Struct):
+    """public/get_last_trades_by_instrument: newest first; `end_id` pages back."""
+
+    instrument_name: str
+    count: int = 10
+    end_id: str | None = None
+
+
+class IndexPrice(msgspec.Struct):
+    """public/get_index_price: `btc_usdc` or `BTC`."""
+
+    index_name: str
+
+
+class AccountParameters(msgspec.Struct):
+    """private/get_account_summary, get_positions, get_open_orders."""
+
+    account: int
+    instrument_name: str | None = None
+
+
+class AccountHistory(msgspec.Struct):
+    """private/get_user_trades, private/get_order_history: newest first."""
+
+    account: int
+    count: int = 100
+    end_id: str | None = None
+
+
+class FindAccount(msgspec.Struct):
+    """public/get_account: the account of an owner address."""
+
+    owner: str
+    subaccount: int = 0
+
+
+class AccountLanes(msgspec.Struct):
+    """public/get_lanes: the lanes registered for an account."""
+
+    account: int
+
+
+class LaneParameters(msgspec.Struct):
+    """public/get_lane."""
+
+    lane: int
+
+
+class ReceiptParameters(msgspec.Struct):
+    """public/get_receipt."""
+
+    lane: int
+    sequence: int
+
+
+class Batches(msgspec.Struct):
+    """public/get_batches: newest first."""
+
+    count: int = 20
+    before: int | None = None
+
+
+class WithdrawalProof(msgspec.Struct):
+    """public/get_withdrawal_proof: against `count` withdrawals, or those of the newest claim."""
+
+    index: int
+    count: int | None = None
+
+
+class Channels(msgspec.Struct):
+    """public/subscribe, public/unsubscribe and their private twins."""
+
+    channels: list[str]
+
+
+class SendMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """private/send_message: the exact message and the lane key's signature over the new tip."""
+
+    message: str
+    signature: str = ""
+    receipt: bool = True
+
+
+class Signed(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every signed call carries: the header of its message, and the signature."""
+
+    lane: int
+    sequence: int
+    valid_until: int
+    signature: str
+
+
+class PlaceOrder(Signed, forbid_unknown_fields=True, kw_only=True):
+    """private/buy, private/sell.
+
+    The node rebuilds the one-record message: `slot` defaults to any free one; a market order is
+    immediate-or-cancel at the end of the instrument's ladder.
+    """
+
+    instrument_name: str
+    amount: Decimal | None = None
+    contracts: int | None = None
+    type: Literal["limit", "market"] = "limit"
+    price: Decimal | None = None
+    time_in_force: Literal["good_til_cancelled", "immediate_or_cancel", "fill_or_kill"] = (
+        "good_til_cancelled"
+    )
+    post_only: bool = False
+    reduce_only: bool = False
+    label: int = 0
+    slot: int | None = None
+
+
+class CancelOrder(Signed, forbid_unknown_fields=True, kw_only=True):
+    """private/cancel: `order_id` is `account-slot`."""
+
+    order_id: str
+    label: int = 0
+
+
+class CancelAll(Signed, forbid_unknown_fields=True, kw_only=True):
+    """private/cancel_all: every order of the lane's account."""
+
+    label: int = 0
+
+
+class Quote(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One leg of private/mass_quote; amount 0 only takes the slot's order away."""
+
+    instrument_name: str
+    side: Literal["buy", "sell"]
+    price: Decimal
+    amount: Decimal
+    slot: int
+    label: int = 0
+
+
+class MassQuote(Signed, forbid_unknown_fields=True, kw_only=True):
+    """private/mass_quote: up to 30 legs in one message."""
+
+    quotes: list[Quote]
+    label: int = 0
+
+
+class OwnerParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """private/owner_operation: an owner message, which carries its own signature."""
+
+    message: str
+    receipt: bool = True

@@ -1,0 +1,1 @@
+"""What the node shows of the state: instruments by name, books, accounts, in exact decimals."""
