@@ -51,6 +51,35 @@ store_u8, store_u64 = _store(8), _store(64)
 """`store_*(address, value: uint64)`: the low bits of value, at any alignment."""
 
 
+@intrinsic
+def xor_row(typing_context: Any, source: Any, mask: Any, destination: Any) -> Any:
+    """`xor_row(source, mask, destination)`: 64 bytes of source XOR 64 of mask, at any alignment."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = ir.VectorType(ir.IntType(32), 16)
+        places = [builder.inttoptr(argument, row.as_pointer()) for argument in arguments]
+        value = builder.xor(builder.load(places[0], align=1), builder.load(places[1], align=1))
+        builder.store(value, places[2], align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def widen_row(typing_context: Any, source: Any, destination: Any) -> Any:
+    """`widen_row(source, destination)`: sixteen 16-bit words become sixteen 32-bit words."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(16), 16)
+        wide = ir.VectorType(ir.IntType(32), 16)
+        value = builder.load(builder.inttoptr(arguments[0], narrow.as_pointer()), align=1)
+        place = builder.inttoptr(arguments[1], wide.as_pointer())
+        builder.store(builder.zext(value, wide), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
 def stack_space(count: int) -> Any:
     """`f()` -> address of `count` zeroed bytes, 64-aligned, that live until the caller returns."""
 
