@@ -6,6 +6,7 @@ of the packages a function may draw on, so a stale entry cannot be found.  Numba
 entries by processor and feature set inside the folder.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -24,6 +25,7 @@ CACHED = config.OPT != 0 and not INTERPRETED
 _PACKAGE = pathlib.Path(__file__).parent.parent
 
 
+@functools.cache
 def directory(*packages: str) -> str:
     """Folder for code compiled from the sources of `packages` (names under `entresol`)."""
     digest = hashlib.sha256()
@@ -37,33 +39,42 @@ def directory(*packages: str) -> str:
     return str(root / "entresol" / f"numba-{digest.hexdigest()[:16]}")
 
 
-_CRYPTO_DIRECTORY = directory("crypto") if CACHED else ""
-
-
-def _in_crypto_directory(decorate: Callable[[], Any]) -> Any:
+def _in_directory(folder: str, decorate: Callable[[], Any]) -> Any:
     # Numba reads the setting once, when a function is decorated; other packages set their own.
     before = config.CACHE_DIR
     try:
         if CACHED:
-            config.CACHE_DIR = _CRYPTO_DIRECTORY
+            config.CACHE_DIR = folder
         return decorate()
     finally:
         config.CACHE_DIR = before
 
 
-def native_function(function: Callable[..., Any]) -> Any:
-    """Compile `function` of this package; it runs without the interpreter lock."""
-    return _in_crypto_directory(
-        lambda: numba.njit(cache=CACHED, nogil=True, error_model="numpy")(function)
-    )
+def native_function_of(*packages: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: compile a function that draws on these packages and needs no interpreter lock."""
+    folder = directory(*packages) if CACHED else ""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return _in_directory(
+            folder, lambda: numba.njit(cache=CACHED, nogil=True, error_model="numpy")(function)
+        )
+
+    return decorate
+
+
+native_function = native_function_of("crypto")
+"""Compile a function of this package; it runs without the interpreter lock."""
+
+_CRYPTO_DIRECTORY = directory("crypto") if CACHED else ""
 
 
 def native_callback(signature: object) -> Callable[[Callable[..., Any]], Any]:
     """Compile `function` as a C function of `signature`; `.address` is its native address."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return _in_crypto_directory(
-            lambda: numba.cfunc(signature, cache=CACHED, error_model="numpy")(function)
+        return _in_directory(
+            _CRYPTO_DIRECTORY,
+            lambda: numba.cfunc(signature, cache=CACHED, error_model="numpy")(function),
         )
 
     return decorate
