@@ -54,6 +54,7 @@ _REVOKE_LANE: Final = _type_words("RevokeLane")
 _TRANSFER: Final = _type_words("Transfer")
 _LIST_INSTRUMENT: Final = _type_words("ListInstrument")
 
+_MESSAGE_HEADER_BYTES: Final = layout.MESSAGE_HEADER.itemsize
 _ADDRESS: Final = field_address(0, layout.OWNER_OPERATION, "address")
 _SIGNATURE: Final = field_address(0, layout.OWNER_OPERATION, "signature_r")
 _DIGEST: Final = RESULT
@@ -165,7 +166,7 @@ def owner_message_is_signed(memory: int, message: int, owner: int) -> bool:
     The message is framed and of a known owner kind; `owner` is a native address of 20 bytes.
     """
     header = message_header_at(message)
-    address = message + layout.MESSAGE_HEADER.itemsize
+    address = message + _MESSAGE_HEADER_BYTES
     operand = memory + OPERAND
     words = _store_fields(operand, address)
     store_integer_word(operand + 32, i64(header.target))
