@@ -151,12 +151,18 @@ class DepthMirror:
 def group_quotes(
     quotes: list[Quote], legs: int = layout.MAX_RECORDS_PER_MESSAGE - 1
 ) -> list[tuple[int, list[Quote]]]:
-    """Split quotes into (account, at most `legs` quotes); the order within an account holds."""
-    by_account: dict[int, list[Quote]] = {}
+    """Split quotes into (account, at most `legs` quotes); the order within an account holds.
+
+    Of several quotes for one slot only the last counts: a mass quote names each slot once.
+    """
+    by_account: dict[int, dict[int, Quote]] = {}
     for quote in quotes:
-        by_account.setdefault(quote.account, []).append(quote)
-    return [
-        (account, members[start : start + legs])
-        for account, members in by_account.items()
-        for start in range(0, len(members), legs)
-    ]
+        members = by_account.setdefault(quote.account, {})
+        members.pop(quote.slot, None)
+        members[quote.slot] = quote
+    groups = []
+    for account, members in by_account.items():
+        ordered = list(members.values())
+        for start in range(0, len(ordered), legs):
+            groups.append((account, ordered[start : start + legs]))
+    return groups

@@ -34,18 +34,21 @@ def place(
     )
 
 
-def cancel(instrument: int, slot: int) -> Operation:
+def cancel(slot: int) -> Operation:
     """Cancel the order in one of the account's slots."""
-    return Operation(kind=layout.CANCEL, instrument=instrument, slot=slot)
+    return Operation(kind=layout.CANCEL, slot=slot)
 
 
-def cancel_all(instrument: int) -> Operation:
-    """Cancel all orders of the account in one instrument."""
-    return Operation(kind=layout.CANCEL_ALL, instrument=instrument)
+def cancel_all() -> Operation:
+    """Cancel all orders of the account."""
+    return Operation(kind=layout.CANCEL_ALL)
 
 
-def mass_quote(instrument: int, quotes: Iterable[Quote]) -> list[Operation]:
-    """Replace the orders of several slots; a quote of zero lots only cancels."""
+def mass_quote(quotes: Iterable[tuple[int, Quote]]) -> list[Operation]:
+    """Replace the orders of several slots, as (instrument, quote); zero lots only cancel.
+
+    All of it passes the margin check together or nothing changes; legs are post-only.
+    """
     legs = [
         Operation(
             kind=layout.QUOTE_LEG,
@@ -55,9 +58,9 @@ def mass_quote(instrument: int, quotes: Iterable[Quote]) -> list[Operation]:
             price=quote.tick,
             quantity=quote.lots,
         )
-        for quote in quotes
+        for instrument, quote in quotes
     ]
-    return [Operation(kind=layout.MASS_QUOTE, instrument=instrument, count=len(legs)), *legs]
+    return [Operation(kind=layout.MASS_QUOTE, count=len(legs)), *legs]
 
 
 def index_price(underlying: int, value: int) -> Operation:

@@ -97,9 +97,19 @@ class LaneSigner:
         pending: Sequence[SignedMessage],
         valid_until_ms: int,
     ) -> list[SignedMessage]:
-        """Continue from the node's tip and sequence; returns `pending` signed again, in order."""
+        """Continue from the node's tip and sequence; returns `pending` to be sent again, in order.
+
+        A message that still extends the chain is returned as it is: if the node has it after all,
+        the copy is refused as a repetition and never applied twice.  The others are signed again.
+        """
         self.tip, self.sequence = tip, sequence
-        return [self._sign(m.data[32:], m.operations, valid_until_ms) for m in pending]
+        return [self._continue(message, valid_until_ms) for message in pending]
+
+    def _continue(self, message: SignedMessage, valid_until_ms: int) -> SignedMessage:
+        if keccak256(self.tip + message.data) != message.tip:
+            return self._sign(message.data[32:], message.operations, valid_until_ms)
+        self.tip, self.sequence = message.tip, message.sequence
+        return message
 
 
 def sign_owner_operation(
