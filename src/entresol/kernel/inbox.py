@@ -18,8 +18,8 @@ from entresol.kernel.accounts import (
 from entresol.kernel.events import emit, fold_outcome
 from entresol.kernel.lanes import revoke_lane
 from entresol.kernel.layout import DURABLE_BASE, INBOX_ITEM_BYTES, INBOX_ITEMS_BASE
-from entresol.kernel.margin import cancel_all_orders
 from entresol.kernel.operations.withdraw import pay_out, withdrawable_amount
+from entresol.kernel.order_book import cancel_all_orders
 from entresol.kernel.rejections import Invalid, Rejection
 from entresol.kernel.subset import i64, keccak256, kernel_function, shift_right
 from entresol.kernel.views import durable_at, field_address, inbox_item_at, params_at
