@@ -65,7 +65,7 @@ def _check_sizes(listing: Any) -> int:
     tick_size = i64(listing.tick_size)
     contract_size = i64(listing.contract_size)
     base_tick = i64(listing.base_tick)
-    if not (0 < tick_size <= MAXIMUM_PRICE and 0 < contract_size):
+    if not (0 < tick_size <= MAXIMUM_PRICE and contract_size > 0):
         return _LISTING_INVALID
     if contract_size > divide_truncate(i64(MAXIMUM_LOT_PRODUCT), tick_size):
         return _LISTING_INVALID
@@ -129,7 +129,7 @@ def _check_underlying(durable: Any, listing: Any) -> int:
                 return _LISTING_INVALID
         return _APPLIED
     underlying = durable.underlying[number & _UNDERLYING_MASK]
-    if symbol != 0 and symbol != i64(underlying.symbol):  # noqa: PLR1714
+    if symbol != 0 and symbol != i64(underlying.symbol):
         return _LISTING_INVALID
     if i64(underlying.index) > highest_price(i64(listing.contract_size)):
         return _LISTING_INVALID

@@ -130,7 +130,7 @@ def _shift_resting(
 
 
 @kernel_function
-def _check_new(memory: int, durable: Any, account: int, record: Any) -> int:
+def _check_new(durable: Any, account: int, record: Any) -> int:
     """Rejection of a leg's new order, judged without the book."""
     number = i64(record.instrument)
     status = check_tradable(durable, number)
@@ -175,7 +175,7 @@ def _prepare_leg(memory: int, account: int, address: int, leg: int, seen: int) -
         order = volatile.order[((account << _SLOT_BITS) | slot) & _ORDER_MASK]
         status = _CANCELLED if i64(order.remaining) != 0 else _SLOT_EMPTY
     else:
-        status = _check_new(memory, durable, account, record)
+        status = _check_new(durable, account, record)
         if status == _APPLIED:
             number = i64(record.instrument) & _INSTRUMENT_MASK
             side = i64(record.flags) & layout.FLAG_SELL
