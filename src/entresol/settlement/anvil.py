@@ -203,7 +203,7 @@ class Anvil:
         return answer["result"]
 
     def stop(self) -> None:
-        """End the node cleanly, which writes its state file; does nothing when it is not running."""
+        """End the node cleanly, which writes its state file; does nothing without one."""
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -65,5 +65,7 @@ def compile_contract(name: str) -> Artifact:
         runtime_code=bytes.fromhex(output["bytecode_runtime"].removeprefix("0x")),
     )
     if len(artifact.runtime_code) > CODE_LIMIT_BYTES:
-        raise CompileError(f"{name} is {len(artifact.runtime_code)} bytes, above {CODE_LIMIT_BYTES}")
+        raise CompileError(
+            f"{name} is {len(artifact.runtime_code)} bytes, above {CODE_LIMIT_BYTES}"
+        )
     return artifact

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-import rlp
-
 from entresol.crypto import eip712
 from entresol.crypto.keccak import keccak256
+from entresol.settlement import rlp
 from entresol.settlement.anvil import DEVELOPMENT_CHAIN_ID
 from entresol.settlement.compile import CONTRACTS, Artifact, compile_contract
 from entresol.settlement.l1 import Contract, L1Client

@@ -9,6 +9,7 @@ import requests
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
 
+from entresol.crypto.keccak import keccak256
 from entresol.settlement.compile import compile_contract
 from entresol.settlement.records import checksum
 
@@ -132,6 +133,11 @@ class L1Client:
             raise L1UnavailableError(f"The L1 node at {self.url} has no blocks.")
         return block
 
+    def pending_time(self) -> int:
+        """Time, in seconds, that the next block would have."""
+        block = self.rpc("eth_getBlockByNumber", "pending", False)
+        return int(block["timestamp"], 16)
+
     def balance(self, address: bytes) -> int:
         """Wei held by `address`."""
         return int(self.rpc("eth_getBalance", "0x" + address.hex(), "latest"), 16)
@@ -190,7 +196,8 @@ class L1Client:
 
     def call(self, contract: "Contract", function: str, *arguments: Any) -> Any:
         """Result of a view function at the newest block."""
-        return contract.decode(function, self._call(contract, function, arguments, None, 0))
+        request = _request(contract, function, arguments)
+        return contract.decode(function, _bytes(self.rpc("eth_call", request, "latest")))
 
     def simulate(
         self,
@@ -201,28 +208,16 @@ class L1Client:
         value: int = 0,
         versioned_hashes: Sequence[bytes] = (),
     ) -> None:
-        """Run a state-changing function without sending it; raises RevertError as L1 would."""
-        self._call(contract, function, arguments, sender, value, versioned_hashes)
+        """Run a state-changing function in the next block without sending it.
 
-    def _call(
-        self,
-        contract: "Contract",
-        function: str,
-        arguments: Sequence[Any],
-        sender: bytes | None,
-        value: int,
-        versioned_hashes: Sequence[bytes] = (),
-    ) -> bytes:
-        request: dict[str, Any] = {
-            "to": "0x" + contract.address.hex(),
-            "data": "0x" + contract.encode(function, *arguments).hex(),
-        }
-        if sender is not None:
-            request |= {"from": "0x" + sender.hex(), "value": hex(value)}
+        Raises RevertError with the contract's reason, as L1 would.
+        """
+        request = _request(contract, function, arguments)
+        request |= {"from": "0x" + sender.hex(), "value": hex(value)}
         if versioned_hashes:
             request["blobVersionedHashes"] = ["0x" + digest.hex() for digest in versioned_hashes]
             request["maxFeePerBlobGas"] = hex(2 * self.blob_base_fee())
-        return _bytes(self.rpc("eth_call", request, "latest"))
+        self.rpc("eth_call", request, "pending")
 
     def events(self, contracts: Sequence["Contract"], first: int, last: int) -> list[Event]:
         """Events of `contracts` in blocks `first` to `last`, both included, in chain order."""
@@ -235,6 +230,13 @@ class L1Client:
         logs = self.rpc("eth_getLogs", query)
         events = [by_address[_bytes(log["address"])].decode_event(log) for log in logs]
         return sorted(events, key=lambda event: (event.block, event.log_index))
+
+
+def _request(contract: "Contract", function: str, arguments: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "to": "0x" + contract.address.hex(),
+        "data": "0x" + contract.encode(function, *arguments).hex(),
+    }
 
 
 def _revert_reason(problem: Any) -> str | None:
@@ -263,7 +265,7 @@ class Contract:
         self._functions = {item["name"]: item for item in abi if item["type"] == "function"}
         self._codec = Web3().codec
         self._events = {
-            Web3.keccak(text=_signature(item)): item for item in abi if item["type"] == "event"
+            keccak256(_signature(item).encode()): item for item in abi if item["type"] == "event"
         }
 
     def encode(self, function: str, *arguments: Any) -> bytes:

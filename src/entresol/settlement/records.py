@@ -1,6 +1,6 @@
 """What the rollup contract commits to, as typed values: twins of the structs in rollup.vy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ CLOCK_SLACK_SECONDS: Final = 12
 """How far a batch's last block may be ahead of the L1 block that carries it."""
 
 
-def _words(values: Sequence[int | bytes]) -> bytes:
+def _words(*values: int | bytes) -> bytes:
     """ABI encoding of static values: integers and 20-byte addresses right-aligned."""
     return b"".join(
         value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
@@ -49,13 +49,9 @@ class DataRecord:
         """The record hash that a claim names: keccak256 of the fifteen words."""
         hashes = [*self.blob_hashes, *[bytes(32)] * (MAX_BLOBS - len(self.blob_hashes))]
         return keccak256(
-            _words(
-                [
-                    *(self.index, self.source, self.data_kind, self.data_bytes, *hashes),
-                    *(self.chunk_root, self.l1_block, self.l1_time),
-                    *(self.inbox_position, self.inbox_hash, self.poster),
-                ]
-            )
+            _words(self.index, self.source, self.data_kind, self.data_bytes, *hashes)
+            + _words(self.chunk_root, self.l1_block, self.l1_time)
+            + _words(self.inbox_position, self.inbox_hash, self.poster)
         )
 
     def to_abi(self) -> tuple[Any, ...]:
@@ -96,7 +92,7 @@ class Outcome:
     @property
     def digest(self) -> bytes:
         """What the contract keeps of it."""
-        return keccak256(_words(self.to_abi()))
+        return keccak256(_words(*self.to_abi()))
 
     @classmethod
     def from_abi(cls, struct: Mapping[str, Any]) -> Self:
@@ -120,7 +116,7 @@ class Outcome:
 
 def genesis_key(domain: bytes, program_id: bytes, outcome: Outcome) -> bytes:
     """Key under which the contract keeps the state before the first data record."""
-    return keccak256(domain + program_id + _words(outcome.to_abi()))
+    return keccak256(domain + program_id + _words(*outcome.to_abi()))
 
 
 def claim_key(parent: bytes, claim_id: bytes) -> bytes:

@@ -82,6 +82,11 @@ class Sender:
         self._state = state
         self.pending = self._load()
 
+    def settle(self) -> None:
+        """Forget the transaction in flight once its nonce is used; nothing new is sent."""
+        if self.pending is not None:
+            self._look(self.pending)
+
     def step(self, call: Call, tag: str) -> Receipt | None:
         """Move `call` towards L1 by one step; its receipt once it is in the chain.
 
@@ -93,18 +98,26 @@ class Sender:
             self._first(call, tag)
         pending = self.pending
         assert pending is not None
+        receipt = self._look(pending)
+        if receipt is None and self.pending is not None and not self._used(pending):
+            self._pursue(call, tag, pending)
+        return receipt if pending.tag == tag else None
+
+    def _used(self, pending: Pending) -> bool:
+        return self.client.nonce(self.address) > pending.nonce
+
+    def _look(self, pending: Pending) -> Receipt | None:
+        """The receipt of any version of the transaction in flight, if L1 has one."""
         for digest in reversed(pending.hashes):
             receipt = self.client.receipt(bytes.fromhex(digest))
             if receipt is not None:
                 self._save(None)
-                return receipt if pending.tag == tag else None
-        if self.client.nonce(self.address) > pending.nonce:
+                return receipt
+        if self._used(pending):
             taker = self._taker(pending)
             if taker is not None and taker not in pending.hashes:
                 # Replaced from elsewhere with the same key: what is true is in the chain.
                 self._save(None)
-            return None
-        self._pursue(call, tag, pending)
         return None
 
     def send(self, call: Call, tag: str = "", timeout_seconds: float = 120.0) -> Receipt:

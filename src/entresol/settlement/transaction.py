@@ -4,14 +4,12 @@ Own code for type 3, because the general signer loads the KZG setup for every bl
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-import rlp
-from rlp.sedes import big_endian_int
+from typing import Final
 
 from entresol.crypto import kzg
 from entresol.crypto.keccak import keccak256
 from entresol.crypto.secp256k1 import sign_digest
+from entresol.settlement import rlp
 from entresol.settlement.records import MAX_BLOBS
 
 BLOB_GAS: Final = 1 << 17
@@ -89,35 +87,30 @@ class Signed:
     digest: bytes
 
 
-def _integer(value: int) -> Any:
-    return big_endian_int.serialize(value)
-
-
 def sign(call: Call, *, secret: bytes, chain_id: int, nonce: int, fees: Fees) -> Signed:
     """Sign `call` as a type-2 transaction, or type-3 when it has a sidecar."""
     if not 0 < call.gas_limit <= TRANSACTION_GAS_LIMIT:
         raise TransactionError(f"a gas limit of {call.gas_limit} is not 1 to 16,777,216")
-    fields: list[Any] = [
-        *(_integer(chain_id), _integer(nonce), _integer(fees.tip), _integer(fees.gas)),
-        *(_integer(call.gas_limit), call.to, _integer(call.value), call.data, []),
+    fields: list[rlp.Item] = [
+        *(chain_id, nonce, fees.tip, fees.gas),
+        *(call.gas_limit, call.to, call.value, call.data, []),
     ]
     kind = b"\x02"
     if call.sidecar is not None:
         if len(call.to) != 20:
             raise TransactionError("a blob transaction cannot create a contract")
         kind = b"\x03"
-        fields += [_integer(fees.blob_gas), list(call.sidecar.versioned_hashes)]
+        fields += [fees.blob_gas, call.sidecar.versioned_hashes]
     signature = sign_digest(secret, keccak256(kind + rlp.encode(fields)))
     r = int.from_bytes(signature[:32], "big")
     s = int.from_bytes(signature[32:64], "big")
     parity = signature[64] - 27
-    fields += [_integer(parity), _integer(r), _integer(s)]
+    fields += [parity, r, s]
     body = kind + rlp.encode(fields)
     if call.sidecar is None:
         return Signed(raw=body, digest=keccak256(body))
     sidecar = call.sidecar
-    wrapper = [
-        *(fields, _integer(CELL_PROOF_WRAPPER), list(sidecar.blobs)),
-        *(list(sidecar.commitments), list(sidecar.cell_proofs)),
+    wrapper: list[rlp.Item] = [
+        *(fields, CELL_PROOF_WRAPPER, sidecar.blobs, sidecar.commitments, sidecar.cell_proofs)
     ]
     return Signed(raw=kind + rlp.encode(wrapper), digest=keccak256(body))
