@@ -120,7 +120,7 @@ MAX_VALID_UNITS: Final = 1 << 40
 SHAPE_BITS: Final = 25
 SHAPE_KIND_SHIFT: Final = 17
 SHAPE_FLAGS_SHIFT: Final = 9
-"""shape = kind << 17 | (flags XOR predicted flags) << 9 | which fields are coded."""
+"""shape = kind << 17 | (flags XOR predicted side) << 9 | which fields are coded."""
 
 CODED_SLOT: Final = 1
 CODED_INSTRUMENT: Final = 2
@@ -181,7 +181,7 @@ SLOT_MEMORY = _record(
         ("price", "u4"),
         ("quantity", "u4"),
         ("instrument", "u2"),
-        ("flags", "u1"),
+        ("side", "u1"),
         ("status", "u1"),
     ],
     16,

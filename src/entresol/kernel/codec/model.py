@@ -134,7 +134,7 @@ def _recall_from_state(memory: int, address: int, order_id: int) -> None:
         slot.price = (i64(record.base_tick) + i64(order.tick)) & _WORD
         slot.quantity = i64(order.quantity)
         slot.instrument = instrument
-        slot.flags = i64(order.flags)
+        slot.side = i64(order.side)
         slot.status = codec.SLOT_LIVE
 
 
@@ -185,7 +185,7 @@ def remember_order(memory: int, lane: int, slot_address: int, operation: int) ->
     slot.price = price
     slot.quantity = quantity
     slot.instrument = instrument
-    slot.flags = i64(record.flags)
+    slot.side = i64(record.flags) & layout.FLAG_SELL
     slot.status = codec.SLOT_LIVE
 
 
@@ -194,10 +194,10 @@ def remember_order(memory: int, lane: int, slot_address: int, operation: int) ->
 
 @kernel_function
 def predicted_flags(slot_address: int) -> int:
-    """Flags of an order-like record: those of the order seen in its slot."""
+    """Flags of an order-like record: the side of the order seen in its slot."""
     slot = slot_memory_at(slot_address)
     if i64(slot.status) == codec.SLOT_LIVE:
-        return i64(slot.flags)
+        return i64(slot.side)
     return i64(0)
 
 
@@ -274,6 +274,15 @@ def predicted_price(
         if i64(message.price_instrument) == instrument:
             return i64(message.price)
     return _book_price(memory, instrument, side)
+
+
+@kernel_function
+def emptied_price(slot_address: int, instrument: int) -> int:
+    """Price of a leg that only empties its slot: that of the order seen there, if any."""
+    slot = slot_memory_at(slot_address)
+    if i64(slot.status) == codec.SLOT_LIVE and i64(slot.instrument) == instrument:
+        return i64(slot.price)
+    return i64(0)
 
 
 @kernel_function

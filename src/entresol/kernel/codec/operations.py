@@ -120,7 +120,6 @@ def _decode_order(memory: int, lane: int, address: int, shape: int) -> None:
     if shape & codec.CODED_QUANTITY != 0:
         context = codec.QUANTITY + quantity_context
         quantity = _decode_other(memory, context, i64(_WORD), quantity)
-    price = i64(0)
     label = i64(0)
     if quantity != 0:
         price_context = model.price_context(seen, instrument, flags)
@@ -131,9 +130,10 @@ def _decode_order(memory: int, lane: int, address: int, shape: int) -> None:
         if shape & codec.CODED_LABEL != 0:
             label = _decode_label(memory, lane, label)
     else:
+        price = model.emptied_price(seen, instrument)
         if shape & codec.CODED_PRICE != 0:
             context = i64(codec.PRICE + model.PRICE_OTHER)
-            price = _decode_other(memory, context, i64(_WORD), i64(0))
+            price = _decode_other(memory, context, i64(_WORD), price)
         if shape & codec.CODED_LABEL != 0:
             label = _decode_other(memory, i64(codec.LABEL), i64(_WORD), i64(0))
     value, account, count = _decode_rare(memory, shape, i64(0))
