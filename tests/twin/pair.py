@@ -44,6 +44,12 @@ def option(kind: int, strike: int, expiry: int = START_MS + 86_400_000, **others
     return Listing(**(fields | others))
 
 
+def set_bits(words: np.ndarray) -> list[int]:
+    """Numbers of the bits that are set in an array of u8."""
+    raw = np.ascontiguousarray(words).view(np.uint8)
+    return np.flatnonzero(np.unpackbits(raw, bitorder="little")).tolist()
+
+
 class Pair:
     """A memory and a twin in the same state; account 1 operates, account 2 publishes prices."""
 
@@ -266,14 +272,9 @@ class Pair:
         mirror = layout.TICKS - 1 if side == layout.BUY else 0
         indices = [tick ^ mirror for tick in ticks]
         assert int(record["best"]) == (indices[0] if indices else layout.EMPTY_BOOK_SIDE)
-        bits = np.unpackbits(
-            np.ascontiguousarray(self.volatile["bitmap"][number, side]).view(np.uint8),
-            bitorder="little",
-        )
-        assert np.flatnonzero(bits).tolist() == indices
+        assert set_bits(self.volatile["bitmap"][number, side]) == indices
         words = sorted({index >> 6 for index in indices})
-        middle = self.volatile["middle"][number, side]
-        assert [w for w in range(4096) if int(middle[w >> 6]) >> (w & 63) & 1] == words
+        assert set_bits(self.volatile["middle"][number, side]) == words
         groups = {word >> 6 for word in words}
         assert int(record["summary"]) == sum(1 << group for group in groups)
         for tick in ticks:
