@@ -130,7 +130,7 @@ async def test_after_a_reconnection_accepted_messages_are_not_repeated() -> None
         await asyncio.sleep(0)
     chain.swallow = 0
     chain.is_connected = True
-    await lane.reconnect()
+    lane.reconnect()
     await lane.drain()
     assert chain.slots == list(range(1, 8))
     assert [result.result().statuses for result in results[:1]] == [()]
@@ -150,7 +150,7 @@ async def test_a_message_that_arrives_late_is_not_applied_twice() -> None:
         return before
 
     lane._read_lane = read
-    await lane.reconnect()
+    lane.reconnect()
     await asyncio.wait_for(result, 5)
     assert chain.slots == [1]
 

@@ -26,6 +26,7 @@ class Quote:
     side: int
     tick: int
     lots: int
+    is_new: bool = False  # nothing was quoted in the slot before
 
 
 @dataclass(slots=True)
@@ -66,6 +67,11 @@ class DepthMirror:
     def level_count(self) -> int:
         """Levels mirrored on both sides."""
         return len(self._lots)
+
+    def forget(self, quote: Quote) -> None:
+        """Note that `quote` is not in the book after all, so that its next change is sent."""
+        if self._levels[quote.side].get(quote.tick) == (quote.account, quote.slot):
+            self._lots[quote.side, quote.tick] = 0
 
     def best(self, side: int) -> int | None:
         """Best mirrored tick of a side; walks the side, so for tests and reports."""
@@ -118,6 +124,7 @@ class DepthMirror:
         if known is not None and lots == 0:
             counts.removed += 1
             return self._remove(side, tick)
+        is_new = known is None
         if known is None:
             known = self._take_slot(tick)
             if known is None:
@@ -131,7 +138,7 @@ class DepthMirror:
         else:
             counts.changed += 1
         self._lots[side, tick] = lots
-        return Quote(known[0], known[1], side, tick, lots)
+        return Quote(known[0], known[1], side, tick, lots, is_new)
 
     def _take_slot(self, tick: int) -> tuple[int, int] | None:
         preferred = tick // BAND_TICKS

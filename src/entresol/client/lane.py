@@ -65,6 +65,23 @@ class Outcome:
         """Reasons of the operations that were rejected."""
         return [Rejection(status) for status in self.statuses if status]
 
+    def raise_for_rejection(self) -> None:
+        """Raise OrderRejectedError when the message's first operation was rejected.
+
+        Whether a mass quote stands is its own first status; its legs have theirs behind it.
+        """
+        if self.statuses and self.statuses[0]:
+            raise OrderRejectedError(Rejection(self.statuses[0]))
+
+
+class OrderRejectedError(Exception):
+    """The exchange accepted the message and rejected its operation; nothing was changed."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        words = rejection.name.lower().replace("_", " ")
+        super().__init__(f"The exchange rejected the operation: {words} ({int(rejection)}).")
+        self.rejection = rejection
+
 
 class MessageRefusedError(Exception):
     """The node did not accept a message; nothing of it was done."""
@@ -152,11 +169,10 @@ class LaneChannel:
         while self._pending:
             await asyncio.wait([pending.result for pending in self._pending])
 
-    async def reconnect(self) -> None:
-        """Continue over a new connection: messages the node has are done, the others go again."""
+    def reconnect(self) -> None:
+        """Go on over a new connection: messages the node has are done, the others go again."""
         if self._pending:
             self._start_recovery()
-        await self._settled()
 
     def close(self) -> None:
         """Fail what still waits; nothing can be sent any more."""
