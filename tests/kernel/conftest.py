@@ -1,5 +1,6 @@
 """A small chain to drive: memory with a genesis, and builders that sign what they send."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,19 @@ import pytest
 
 from entresol.crypto import eip712
 from entresol.crypto.secp256k1 import address_of, compact_signature, sign_digest
-from entresol.kernel import layout, views
+from entresol.kernel import layout, transition, views
 from entresol.kernel.genesis import GenesisConfiguration, build_genesis
 from entresol.machine.memory import Memory
+from entresol.rollup.block import Block, encode_block
+from entresol.rollup.inbox import InboxItem
+from entresol.rollup.message import (
+    LaneMessage,
+    Operation,
+    OwnerMessage,
+    OwnerOperation,
+    encode_message,
+    owner_digest,
+)
 
 PARAMS = layout.PARAMS
 TOKEN = bytes.fromhex("aa" * 20)
@@ -87,7 +98,125 @@ class Chain:
     def state(self) -> bytes:
         """The bytes of STATE that are not zero, with their addresses, for exact comparison."""
         pages = self.memory.written_pages("STATE")
-        return b"".join(int(p).to_bytes(8, "little") + self.memory.read(int(p), 4096) for p in pages)
+        return b"".join(
+            int(p).to_bytes(8, "little") + self.memory.read(int(p), 4096) for p in pages
+        )
+
+    # --- inbox items -------------------------------------------------------------------------
+
+    def item(self, kind: int, sender: int, **fields: Any) -> InboxItem:
+        """An inbox item whose position is left to `open`."""
+        return InboxItem(kind=kind, sender=self.address(sender), **fields)
+
+    def deposit_item(self, person: int, amount: int, subaccount: int = 0) -> InboxItem:
+        return self.item(
+            layout.INBOX_DEPOSIT,
+            person,
+            recipient=self.address(person),
+            amount=amount,
+            subaccount=subaccount,
+        )
+
+    def put_items(self, items: list[InboxItem]) -> list[bytes]:
+        """Number the items from the chain's inbox position on and put them into INPUT."""
+        first = int(self.header["inbox_position"])
+        raw = [replace(item, position=first + index).encode() for index, item in enumerate(items)]
+        self.memory.write(layout.INBOX_ITEMS_BASE, b"".join(raw))
+        self.set_params(inbox_first=first, inbox_count=len(raw))
+        return raw
+
+    # --- live blocks -------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        return int(self.header["last_time_ms"])
+
+    def open(self, time_ms: int | None = None, items: list[InboxItem] | None = None) -> int:
+        self.put_items(items or [])
+        time_ms = self.now + 100 if time_ms is None else time_ms
+        return int(transition.open_block(self.base, time_ms, len(items or [])))
+
+    def close(self) -> int:
+        return int(transition.close_block(self.base))
+
+    def send(self, message: LaneMessage | OwnerMessage | bytes) -> int:
+        """Apply a message to the open block; the Refusal, or 0."""
+        raw = message if isinstance(message, bytes) else encode_message(message)
+        return int(transition.apply_message(self.base, self.put(raw)))
+
+    def check(self, message: LaneMessage | OwnerMessage | bytes) -> int:
+        raw = message if isinstance(message, bytes) else encode_message(message)
+        return int(transition.check_message(self.base, self.put(raw)))
+
+    def apply_block(self, block: Block) -> int:
+        at = self.put(encode_block(block), layout.SCRATCH_BLOCK_BASE)
+        return int(transition.apply_block(self.base, at))
+
+    # --- messages ----------------------------------------------------------------------------
+
+    def lane_message(self, lane: int, *operations: Operation, **changes: Any) -> LaneMessage:
+        """The lane's next message, valid for a minute from now."""
+        values = {
+            "lane": lane,
+            "sequence": int(self.durable["lane"]["sequence"][lane]) + 1,
+            "valid_until_ms": self.now + 60_000,
+            "operations": operations or (Operation(kind=layout.CANCEL_ALL),),
+        }
+        return LaneMessage(**{**values, **changes})
+
+    def owner_message(
+        self, account: int, person: int, kind: int, sequence: int | None = None, **fields: Any
+    ) -> OwnerMessage:
+        """The account's next owner message, signed by `person`."""
+        if sequence is None:
+            sequence = int(self.durable["account"]["owner_nonce"][account]) + 1
+        unsigned = OwnerMessage(
+            account=account,
+            sequence=sequence,
+            valid_until_ms=self.now + 60_000,
+            operation=OwnerOperation(kind=kind, **fields),
+        )
+        signature = self.sign(person, owner_digest(self.domain, unsigned))
+        return replace(unsigned, operation=replace(unsigned.operation, signature=signature))
+
+    def status(self) -> int:
+        """Rejection of the last operation applied."""
+        return int(self.events(layout.EVENT_OUTCOME)[-1]["status"])
+
+    def apply_owner(self, account: int, person: int, kind: int, **fields: Any) -> int:
+        """Send an owner operation that must be accepted; its Rejection."""
+        assert self.send(self.owner_message(account, person, kind, **fields)) == 0
+        return self.status()
+
+    def apply_lane(self, lane: int, *operations: Operation) -> list[int]:
+        """Send a lane message that must be accepted; the Rejections of its operations."""
+        before = len(self.events(layout.EVENT_OUTCOME))
+        assert self.send(self.lane_message(lane, *operations)) == 0
+        return [int(event["status"]) for event in self.events(layout.EVENT_OUTCOME)[before:]]
+
+    def register(self, account: int, person: int, key: int, permissions: int = 1) -> int:
+        """Register the key of person `key` for the account of `person`; the lane."""
+        status = self.apply_owner(
+            account,
+            person,
+            layout.REGISTER_LANE,
+            address=self.address(key),
+            expires_ms=self.now + 10_000_000,
+            permissions=permissions,
+        )
+        assert status == 0
+        return int(self.events(layout.EVENT_LANE_REGISTERED)[-1]["label"])
+
+    def start(self, *people: int, amount: int = 1_000_000_000) -> list[int]:
+        """Open a block that funds `people` and give each a lane with key 100 + person.
+
+        The accounts are 3, 4, ...; the block stays open.  Returns the lanes.
+        """
+        assert self.open(1_000, [self.deposit_item(person, amount) for person in people]) == 0
+        return [
+            self.register(3 + index, person, 100 + person, permissions=5)
+            for index, person in enumerate(people)
+        ]
 
 
 @pytest.fixture
@@ -95,6 +224,6 @@ def chain() -> Chain:
     return Chain()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_chain() -> type[Chain]:
     return Chain

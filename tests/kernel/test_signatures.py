@@ -33,7 +33,9 @@ OPERATIONS = {
 
 def owner_message(kind, fields, signature=bytes(64), **header):
     header = {"account": 5, "sequence": LARGE, "valid_until_ms": 1_700_000_000_000, **header}
-    return OwnerMessage(operation=OwnerOperation(kind=kind, signature=signature, **fields), **header)
+    return OwnerMessage(
+        operation=OwnerOperation(kind=kind, signature=signature, **fields), **header
+    )
 
 
 @pytest.mark.parametrize("kind", OPERATIONS)

@@ -34,14 +34,18 @@ def test_addresses_become_left_padded_words(buffer, raw_address):
 @given(first=st.binary(min_size=20, max_size=20), second=st.binary(min_size=20, max_size=20))
 def test_addresses_are_compared_in_every_byte(buffer, first, second):
     address, _ = buffer
-    for other in (first, second, *(first[:i] + bytes([first[i] ^ 1]) + first[i + 1 :] for i in range(20))):
+    for other in (
+        first,
+        second,
+        *(first[:i] + bytes([first[i] ^ 1]) + first[i + 1 :] for i in range(20)),
+    ):
         ctypes.memmove(address, first, 20)
         ctypes.memmove(address + 24, other, 20)
         assert words.addresses_equal(address, address + 24) == (first == other)
 
 
 def test_words_are_compared_in_every_byte(buffer):
-    address, raw = buffer
+    address, _ = buffer
     ctypes.memset(address, 7, 64)
     assert words.words_equal(address, address + 32)
     for index in range(32):
