@@ -36,7 +36,7 @@ class KzgError(ValueError):
     """A blob, commitment, point or proof that is malformed."""
 
 
-class SetupError(RuntimeError):
+class SetupError(Exception):
     """The trusted setup is missing or is not the ceremony's."""
 
 
