@@ -79,8 +79,10 @@ class UserBridge:
 
     def queued(self, index: int) -> tuple[bytes, int, int] | None:
         """(recipient, amount, payable from that L1 time) of a queued withdrawal."""
-        recipient, amount, payable_at = self._client.call(self._bridge, "queue", index)
-        return (recipient, amount, payable_at) if any(recipient) else None
+        entry = self._client.call(self._bridge, "queue", index)
+        if not any(entry["recipient"]):
+            return None
+        return entry["recipient"], entry["amount"], entry["payable_at"]
 
     def is_withdrawn(self, index: int) -> bool:
         """True once withdrawal `index` was paid or queued."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
-from web3 import HTTPProvider, Web3
+from eth_abi import abi
+from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
 from entresol.crypto.keccak import keccak256
 from entresol.settlement.compile import compile_contract
-from entresol.settlement.records import checksum
 
 REQUEST_TIMEOUT_SECONDS: Final = 60
 LOG_RANGE_BLOCKS: Final = 2_000
@@ -85,17 +86,16 @@ class L1Client:
     def __init__(self, url: str) -> None:
         self.url = url
         # The library's own retries would hide from the caller how long a node is away.
-        provider = HTTPProvider(
+        self._provider = HTTPProvider(
             url,
             request_kwargs={"timeout": REQUEST_TIMEOUT_SECONDS},
             exception_retry_configuration=None,
         )
-        self._web3 = Web3(provider)
 
     def rpc(self, method: str, *parameters: Any) -> Any:
         """Result of one JSON-RPC call; raises L1UnavailableError, RevertError or L1Error."""
         try:
-            answer = self._web3.provider.make_request(method, list(parameters))  # type: ignore
+            answer = self._provider.make_request(RPCEndpoint(method), list(parameters))
         except (requests.RequestException, OSError) as error:
             raise L1UnavailableError(f"The L1 node at {self.url} is not reachable.") from error
         except (Web3Exception, ValueError) as error:
@@ -254,51 +254,68 @@ def _revert_reason(problem: Any) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Function:
+    selector: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[Mapping[str, Any], ...]
+
+
+@functools.cache
+def _interface(name: str) -> tuple[dict[str, _Function], dict[bytes, Mapping[str, Any]]]:
+    """Functions by name and events by topic of the contract of that name."""
+    functions: dict[str, _Function] = {}
+    events: dict[bytes, Mapping[str, Any]] = {}
+    for item in compile_contract(name).abi:
+        if item["type"] == "event":
+            events[keccak256(_signature(item).encode())] = item
+        elif item["type"] == "function":
+            functions[item["name"]] = _Function(
+                selector=keccak256(_signature(item).encode())[:4],
+                inputs=tuple(_canonical(part) for part in item["inputs"]),
+                outputs=tuple(item["outputs"]),
+            )
+    return functions, events
+
+
 class Contract:
-    """One of our contracts at an address: encodes calls, decodes results and events."""
+    """One of our contracts at an address: encodes calls, decodes results and events.
+
+    Addresses are 20 bytes and structs are mappings (tuples in arguments).
+    """
 
     def __init__(self, name: str, address: bytes) -> None:
         self.name = name
         self.address = address
-        abi = compile_contract(name).abi
-        self._contract = Web3().eth.contract(address=checksum(address), abi=abi)  # type: ignore
-        self._functions = {item["name"]: item for item in abi if item["type"] == "function"}
-        self._codec = Web3().codec
-        self._events = {
-            keccak256(_signature(item).encode()): item for item in abi if item["type"] == "event"
-        }
+        self._functions, self._events = _interface(name)
 
     def encode(self, function: str, *arguments: Any) -> bytes:
         """Calldata of a call."""
-        values = [_abi_value(value) for value in arguments]
-        return _bytes(self._contract.encode_abi(function, args=values))
+        target = self._functions[function]
+        return target.selector + abi.encode(target.inputs, arguments)
 
     def decode(self, function: str, result: bytes) -> Any:
         """The value (a tuple if there are several) that `function` returned."""
-        types = [_canonical(output) for output in self._functions[function]["outputs"]]
-        values = self._codec.decode(types, result)
-        values = tuple(
-            _bytes(value) if kind == "address" else value
-            for kind, value in zip(types, values, strict=True)
-        )
-        return values[0] if len(values) == 1 else values
+        outputs = self._functions[function].outputs
+        values = abi.decode([_canonical(output) for output in outputs], result)
+        named = tuple(_named(part, value) for part, value in zip(outputs, values, strict=True))
+        return named[0] if len(named) == 1 else named
 
     def decode_event(self, log: Any) -> Event:
         """The event in a log of this contract."""
-        abi = self._events[_bytes(log["topics"][0])]
+        event = self._events[_bytes(log["topics"][0])]
         topics = [_bytes(topic) for topic in log["topics"][1:]]
-        plain = [part for part in abi["inputs"] if not part["indexed"]]
-        values = self._codec.decode([_canonical(part) for part in plain], _bytes(log["data"]))
-        rest = iter(values)
+        plain = [_canonical(part) for part in event["inputs"] if not part["indexed"]]
+        rest = iter(abi.decode(plain, _bytes(log["data"])))
         arguments: dict[str, Any] = {}
-        for part in abi["inputs"]:
+        for part in event["inputs"]:
             if part["indexed"]:
-                value = self._codec.decode([_canonical(part)], topics.pop(0))[0]
+                value = abi.decode([_canonical(part)], topics.pop(0))[0]
             else:
                 value = next(rest)
             arguments[part["name"]] = _named(part, value)
         return Event(
-            name=abi["name"],
+            name=event["name"],
             arguments=arguments,
             block=int(log["blockNumber"], 16),
             block_hash=_bytes(log["blockHash"]),
@@ -314,13 +331,6 @@ def _named(component: Mapping[str, Any], value: Any) -> Any:
         return {part["name"]: _named(part, member) for part, member in pairs}
     if component["type"] == "address":
         return _bytes(value)
-    return value
-
-
-def _abi_value(value: Any) -> Any:
-    """Addresses are 20 bytes in this package and checksummed text in the library."""
-    if isinstance(value, bytes) and len(value) == 20:
-        return checksum(value)
     return value
 
 

@@ -60,7 +60,7 @@ class DataRecord:
         return (
             *(self.index, self.source, self.data_kind, self.data_bytes, hashes),
             *(self.chunk_root, self.l1_block, self.l1_time),
-            *(self.inbox_position, self.inbox_hash, checksum(self.poster)),
+            *(self.inbox_position, self.inbox_hash, self.poster),
         )
 
     @classmethod
@@ -122,15 +122,3 @@ def genesis_key(domain: bytes, program_id: bytes, outcome: Outcome) -> bytes:
 def claim_key(parent: bytes, claim_id: bytes) -> bytes:
     """Key of a claim: the statement and, in addition, the claims it stands on."""
     return keccak256(parent + claim_id)
-
-
-def checksum(address: bytes) -> str:
-    """EIP-55 spelling, the only one that contract calls accept."""
-    text = address.hex()
-    digest = keccak256(text.encode()).hex()
-    return "0x" + "".join(
-        char.upper() if int(nibble, 16) >= 8 else char
-        for char, nibble in zip(text, digest, strict=False)
-    )
-
-
