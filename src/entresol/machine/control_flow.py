@@ -45,6 +45,12 @@ class Function:
 
     entry: int
     blocks: dict[int, Block]
+    allowances: dict[int, int]
+    """Blocks at which a run must have that many instructions left, by address.
+
+    They are the entry, the blocks after a call and one block of every loop; the allowance is the
+    longest way from there to the next such block.
+    """
 
 
 class Program:
@@ -110,7 +116,8 @@ class Program:
                 leaders.add(address)
                 pending.append(address)
         cuts = leaders | others
-        return Function(entry, {at: self._cut(at, cuts) for at in sorted(leaders)})
+        blocks = {at: self._cut(at, cuts) for at in sorted(leaders)}
+        return Function(entry, blocks, _allowances(entry, blocks))
 
     def _cut(self, address: int, leaders: set[int]) -> Block:
         """The block at `address`, ended early where another one starts."""
@@ -162,3 +169,39 @@ def _successors(block: Block) -> list[int]:
     if last.operation in (decode.JAL_OUT, decode.UNKNOWN):
         return []
     return [block.end]
+
+
+def _allowances(entry: int, blocks: dict[int, Block]) -> dict[int, int]:
+    """Longest ways between the blocks that check the step limit."""
+    points = {entry}
+    points |= {b.end for b in blocks.values() if b.is_call and b.end in blocks}
+    order: list[int] = []
+    state: dict[int, bool] = {}  # False while its successors are being visited
+    stack: list[tuple[int, list[int]]] = []
+
+    def enter(address: int) -> None:
+        state[address] = False
+        stack.append((address, [at for at in _successors(blocks[address]) if at in blocks]))
+
+    for root in blocks:
+        if root in state:
+            continue
+        enter(root)
+        while stack:
+            address, following = stack[-1]
+            if following:
+                successor = following.pop()
+                if successor not in state:
+                    enter(successor)
+                elif not state[successor]:
+                    points.add(successor)
+                continue
+            stack.pop()
+            state[address] = True
+            order.append(address)
+    longest: dict[int, int] = {}
+    for address in order:  # successors come first, but for the checking ones
+        block = blocks[address]
+        ways = [longest[at] for at in _successors(block) if at in blocks and at not in points]
+        longest[address] = len(block.instructions) + max(ways, default=0)
+    return {address: longest[address] for address in sorted(points)}

@@ -2,8 +2,8 @@
 
 Each function of the image becomes one native function over the run's context (context.py).  It
 loads the registers it uses, keeps them in native registers, and writes back those it changes when
-it calls, returns or stops.  A block first takes its instructions off the step limit; where too few
-are left, or where a memory access is not plainly allowed, the function writes everything back and
+it calls, returns or stops.  A block takes its instructions off the step limit; where too few may be
+left, or where a memory access is not plainly allowed, the function writes everything back and
 asks the dispatcher to let the interpreter carry on from that very instruction.  So every fault and
 every limit is decided in one place, by the interpreter, and cannot differ.
 """
@@ -158,15 +158,16 @@ class _Writer:
     def block(self, block: Block) -> None:
         count = len(block.instructions)
         self.label(f"b{block.address:x}")
-        before = self.value("load i64, ptr %left")
-        after = self.binary("sub", before, count)
-        self.line(f"store i64 {after}, ptr %left")
-        enough = self.value(f"icmp sge i64 {after}, 0")
-        run, short = self.fresh("run"), self.fresh("short")
-        self.line(f"br i1 {enough}, label %{run}, label %{short}, {_LIKELY}")
-        self.label(short)
-        self.leave(block.address, count, INTERPRET)
-        self.label(run)
+        left = self.value("load i64, ptr %left")
+        allowance = self.function.allowances.get(block.address)
+        if allowance is not None:
+            enough = self.value(f"icmp sge i64 {left}, {allowance}")
+            run, short = self.fresh("run"), self.fresh("short")
+            self.line(f"br i1 {enough}, label %{run}, label %{short}, {_LIKELY}")
+            self.label(short)
+            self.leave(block.address, 0, INTERPRET)
+            self.label(run)
+        self.line(f"store i64 {self.binary('sub', left, count)}, ptr %left")
         checks = access_groups(block.instructions)
         for index, instruction in enumerate(block.instructions):
             if index in checks:
