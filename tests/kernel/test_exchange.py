@@ -1,9 +1,10 @@
 """The kernel and the plain twin do the same, step by step, under random trading."""
 
-import os
+import random
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -44,6 +45,11 @@ class TradingMachine(RuleBasedStateMachine):
         for listing in (PERPETUAL, call, put, ODD_PERPETUAL):
             assert self.pair.list(listing) == Rejection.APPLIED
         self.prices()
+        for number, middle in NEAR.items():
+            for step in range(1, 5):
+                self.pair.place(3, number, layout.BUY, middle - step, 5 * step)
+                self.pair.place(4, number, layout.SELL, middle + step, 5 * step)
+                self.pair.place(5 + step % 2, number, layout.SELL, middle - 1, 4)
 
     def prices(self) -> None:
         self.pair.oracle_index(MIDDLE * 10**6)
@@ -77,9 +83,10 @@ class TradingMachine(RuleBasedStateMachine):
     def cancel(self, who: int, slot: int) -> None:
         self.pair.cancel(who, slot)
 
-    @rule(who=traders)
-    def cancel_all(self, who: int) -> None:
-        self.pair.cancel_all(who)
+    @rule(who=traders, really=st.sampled_from([False] * 9 + [True]))
+    def cancel_all(self, who: int, really: bool) -> None:
+        if really:
+            self.pair.cancel_all(who)
 
     @rule(
         who=traders,
@@ -136,10 +143,97 @@ class TradingMachine(RuleBasedStateMachine):
             assert int(cash.sum()) == self.total
 
 
-LONG = os.environ.get("ENTRESOL_FUZZ") == "long"
+class Walk(random.Random):
+    """A long random walk with weights that keep the books full; one seed, one history."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.machine = TradingMachine()
+        self.machine.start([self.randint(10**7, 3 * 10**10) for _ in TRADERS])
+        self.pair = self.machine.pair
+
+    def order(self) -> None:
+        number = self.choice([0, 0, 1, 2, 3])
+        side = self.randrange(2)
+        away = self.choice([-3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 400, 100_000])
+        price = max(NEAR[number] + (away if side == layout.SELL else -away), 0)
+        self.pair.place(
+            self.choice(TRADERS), number, side, price, self.choice([1, 2, 3, 9, 25, 60, 5_000]),
+            slot=self.choice([layout.ANY_SLOT, layout.ANY_SLOT, self.randrange(40)]),
+            force=self.choice([0, 0, 0, 0, 1, 2]), post_only=self.random() < 0.2,
+            reduce_only=self.random() < 0.25, label=self.getrandbits(32),
+        )  # fmt: skip
+
+    def cancel(self) -> None:
+        who = self.choice(TRADERS)
+        slots = [*self.pair.twin.accounts[who].orders, self.randrange(520)]
+        self.pair.cancel(who, self.choice(slots))
+
+    def quote(self) -> None:
+        legs = []
+        for row in range(self.randint(1, 10)):
+            number, side = self.choice([0, 1, 2, 3]), self.randrange(2)
+            away = self.choice([-2, 1, 1, 2, 3, 5, 8])
+            price = NEAR[number] + (away if side == layout.SELL else -away)
+            lots = self.choice([0, 2, 5, 8, 30, 400])
+            legs.append(Leg(self.randrange(30, 45), number, side, price, lots, row))
+        self.pair.mass_quote(self.choice(TRADERS), legs)
+
+    def move(self) -> None:
+        draw = self.randrange(6)
+        if draw < 3:
+            self.machine.index(draw % 2, self.choice([-60, -20, -5, 0, 0, 3, 10, 70]))
+        elif draw == 3:
+            self.machine.mark(self.choice([1, 2]), self.choice([0, 900, 2_400, 2_600, 9_000]))
+        else:
+            self.machine.wait(self.choice([1, 500, 9_000, 61_000]), self.random() < 0.9)
+
+    def step(self) -> None:
+        draw = self.random()
+        if draw < 0.62:
+            self.order()
+        elif draw < 0.80:
+            self.cancel()
+        elif draw < 0.92:
+            self.quote()
+        elif draw < 0.99:
+            self.move()
+        elif draw < 0.995:
+            self.pair.cancel_all(self.choice(TRADERS))
+        else:
+            self.machine.relist(self.randint(-50, 50), self.randrange(4))
+
+
+def walk(seed: int, steps: int) -> None:
+    """Trade at random, then let the options expire; compare after every step."""
+    history = Walk(seed)
+    for _ in range(steps):
+        history.step()
+        history.machine.agree()
+    history.pair.set_time(EXPIRY)
+    history.machine.prices()
+    for number in (1, 2):
+        while history.pair.expire(number) == Rejection.APPLIED:
+            history.machine.agree()
+    fresh = option(layout.PUT, 61_000, EXPIRY + 1, base_tick=1_000)
+    assert history.pair.list(fresh) == Rejection.APPLIED
+    history.machine.agree()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_walk(seed: int) -> None:
+    walk(seed, 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_long_random_walk(seed: int) -> None:
+    walk(seed, 3_000)
+
+
 TradingMachine.TestCase.settings = settings(
-    max_examples=1_500 if LONG else 40,
-    stateful_step_count=120 if LONG else 50,
+    max_examples=30,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate, Phase.shrink],

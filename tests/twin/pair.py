@@ -102,8 +102,18 @@ class Pair:
         return status
 
     def state(self) -> bytes:
-        pages = self.memory.written_pages("STATE")
-        return b"".join(self.memory.read(int(page), 4096) for page in pages)
+        """Everything the accounts and instruments in use can have written, levels apart."""
+        accounts = len(self.twin.accounts)
+        books = len(self.twin.instruments) + 1
+        durable, volatile = self.durable, self.volatile
+        parts = [
+            *(durable[name] for name in ("header", "underlying", "instrument", "risk")),
+            *(durable[name][:accounts] for name in ("account", "position_slot", "position")),
+            *(volatile[name][:books] for name in ("side", "middle", "bitmap")),
+            volatile["slot_used"][:accounts],
+            volatile["order"][: accounts * layout.SLOTS],
+        ]
+        return b"".join(part.tobytes() for part in parts)
 
     def both(self, kernel: Rejection, twin: Rejection) -> Rejection:
         assert kernel == twin, f"kernel says {kernel.name}, twin {Rejection(twin).name}"
