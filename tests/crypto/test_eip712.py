@@ -1,6 +1,6 @@
 import pytest
 from eth_account.messages import _hash_eip191_message, encode_typed_data
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entresol.crypto import eip712
@@ -51,6 +51,7 @@ def test_type_strings_are_the_documented_ones():
 
 
 @given(messages(), st.integers(0, 2**256 - 1), st.binary(min_size=20, max_size=20))
+@settings(deadline=None)
 def test_digests_are_those_of_eth_account(message, chain_id, contract):
     name, values = message
     document = eip712.typed_data(chain_id, contract, name, values)

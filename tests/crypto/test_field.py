@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entresol.crypto import field
@@ -18,6 +18,7 @@ def test_the_prime_and_its_inverse():
 
 
 @given(elements)
+@settings(deadline=None)
 def test_inverse(element):
     if element:
         assert element * field.inverse(element) % PRIME == 1
@@ -27,6 +28,7 @@ def test_inverse(element):
 
 
 @given(digests)
+@settings(deadline=None)
 def test_digest_round_trip(digest):
     data = field.encode_digest(digest)
     assert field.decode_digest(data) == digest

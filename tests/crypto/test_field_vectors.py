@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -76,7 +75,7 @@ def test_every_pair_of_edges(name):
 
 @pytest.mark.parametrize("name", CASES)
 @given(lanes, lanes)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_random_lanes(name, x, y):
     expected = [CASES[name][1](a, b) % PRIME for a, b in zip(x, y, strict=True)]
     assert COMPILED[name](x, y) == expected

@@ -31,6 +31,7 @@ def test_empty_roots_are_the_well_known_ones():
 
 
 @given(st.lists(hashes, max_size=20), st.integers(0, 3))
+@settings(deadline=None)
 def test_fixed_list_root_and_proofs(leaves, extra):
     depth = merkle.depth_for(len(leaves)) + extra
     root = merkle.merkle_root(leaves, depth)
@@ -43,7 +44,7 @@ def test_fixed_list_root_and_proofs(leaves, extra):
 
 
 @given(st.lists(hashes, max_size=40))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_appending_matches_the_full_tree_at_every_step(leaves):
     tree, frontier = AppendOnlyTree(6), merkle.Frontier(0, (bytes(32),) * 6)
     for count, leaf in enumerate(leaves, 1):
@@ -85,6 +86,7 @@ def test_the_withdrawals_tree_has_depth_32():
 
 
 @given(st.lists(hashes, min_size=2, max_size=12, unique=True), st.data())
+@settings(deadline=None)
 def test_a_changed_proof_does_not_verify(leaves, data):
     tree = AppendOnlyTree(5)
     for leaf in leaves:

@@ -48,7 +48,7 @@ def test_installing_twice_changes_nothing():
 
 
 @given(st.binary(max_size=1087), st.integers(0, 7))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_keccak256_on_addresses(message, offset):
     memory = np.zeros(offset + 1120 + 40, np.uint8)
     memory[offset : offset + len(message)] = np.frombuffer(message, np.uint8)
@@ -62,7 +62,7 @@ def test_keccak256_on_addresses(message, offset):
 
 
 @given(st.integers(1, ORDER - 1).map(word), st.binary(min_size=32, max_size=32))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_ecrecover_finds_the_signer(secret, digest):
     signature = secp256k1.sign_digest(secret, digest)
     recovered = both(digest, signature[64], signature[:32], signature[32:64])

@@ -49,7 +49,7 @@ def test_address_of_the_key_one():
 
 
 @given(secrets, digests)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_signing_agrees_with_eth_account(secret, digest):
     ours = secp256k1.sign_digest(secret, digest)
     theirs = Account.from_key(secret).unsafe_sign_hash(digest)
