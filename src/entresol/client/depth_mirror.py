@@ -6,7 +6,7 @@ filled in between.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entresol.client.market_data import DepthUpdate, Level
 from entresol.kernel import layout
@@ -165,8 +165,8 @@ def group_quotes(
     by_account: dict[int, dict[int, Quote]] = {}
     for quote in quotes:
         members = by_account.setdefault(quote.account, {})
-        members.pop(quote.slot, None)
-        members[quote.slot] = quote
+        earlier = members.pop(quote.slot, None)
+        members[quote.slot] = quote if earlier is None else replace(quote, is_new=False)
     groups = []
     for account, members in by_account.items():
         ordered = list(members.values())

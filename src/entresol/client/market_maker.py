@@ -21,17 +21,20 @@ LEGS_PER_MESSAGE = layout.MAX_RECORDS_PER_MESSAGE - 1
 
 
 class MarketMaker:
-    """Quotes one perpetual and one option chain through its lanes."""
+    """Quotes one perpetual through many lanes, and option chains, each through a lane of its own.
+
+    An account holds at most 32 positions, so each desk gets one expiry's options.
+    """
 
     def __init__(
         self,
         perpetual: Instrument,
         depth_lanes: Sequence[LaneChannel],
-        quoter: OptionQuoter,
-        option_lane: LaneChannel,
+        option_desks: Sequence[tuple[OptionQuoter, LaneChannel]],
         tally: Tally,
     ) -> None:
-        self.perpetual, self.quoter, self.tally = perpetual, quoter, tally
+        self.perpetual, self.tally = perpetual, tally
+        self.quoters = [quoter for quoter, _ in option_desks]
         self.mirror = DepthMirror(
             len(depth_lanes),
             perpetual.tick_size,
@@ -39,7 +42,7 @@ class MarketMaker:
             perpetual.base_tick,
             perpetual.base_tick + layout.TICKS,
         )
-        self._depth_lanes, self._option_lane = depth_lanes, option_lane
+        self._depth_lanes, self._option_desks = depth_lanes, option_desks
 
     async def follow_depth(self, update: DepthUpdate) -> None:
         """Send what carries the mirrored book to the recorded one."""
@@ -78,13 +81,16 @@ class MarketMaker:
 
     async def quote_options(self, index: int) -> None:
         """Move the option quotes to an index price in millionths."""
-        changed = self.quoter.quotes(index / UNIT, time.time_ns() // 1_000_000)
-        legs = [(option.number, quote) for option, quotes in changed.items() for quote in quotes]
-        for start in range(0, len(legs), LEGS_PER_MESSAGE):
-            operations = mass_quote(legs[start : start + LEGS_PER_MESSAGE])
-            await self.tally.post(self._option_lane, operations)
+        now_ms = time.time_ns() // 1_000_000
+        for quoter, lane in self._option_desks:
+            changed = quoter.quotes(index / UNIT, now_ms)
+            legs = [
+                (option.number, quote) for option, quotes in changed.items() for quote in quotes
+            ]
+            for start in range(0, len(legs), LEGS_PER_MESSAGE):
+                await self.tally.post(lane, mass_quote(legs[start : start + LEGS_PER_MESSAGE]))
 
     async def drain(self) -> None:
         """Wait until every message has its outcome."""
-        for lane in (*self._depth_lanes, self._option_lane):
+        for lane in (*self._depth_lanes, *(lane for _, lane in self._option_desks)):
             await lane.drain()

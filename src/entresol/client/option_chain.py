@@ -4,9 +4,10 @@ Names follow Deribit: `BTC-PERPETUAL`, `BTC-27MAR26-70000-C`.  Options expire at
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from entresol.client.market_data import UNIT
 from entresol.kernel import layout
@@ -17,6 +18,14 @@ _MONTHS: Final = (
 _OPTION_NAME: Final = re.compile(r"([A-Z]{1,8})-(\d{1,2})([A-Z]{3})(\d{2})-(\d+)-([CP])")
 EXPIRY_HOUR: Final = 8
 """Hour of the day, UTC, at which options expire."""
+
+
+class _Expiring(Protocol):
+    @property
+    def expiry_ms(self) -> int: ...
+
+
+Listed = TypeVar("Listed", bound=_Expiring)
 
 
 class InstrumentNameError(Exception):
@@ -103,3 +112,11 @@ def build_chain(
             for call in (True, False):
                 chain.append(OptionSpecification(currency, expiry_ms, strike, call))
     return chain
+
+
+def split_by_expiry(options: Iterable[Listed]) -> list[list[Listed]]:
+    """Options grouped by expiry, nearest first."""
+    groups: dict[int, list[Listed]] = {}
+    for option in options:
+        groups.setdefault(option.expiry_ms, []).append(option)
+    return [groups[expiry] for expiry in sorted(groups)]

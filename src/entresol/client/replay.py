@@ -169,7 +169,7 @@ class Replay:
             self.index = index
             operation = index_price(self.maker.perpetual.underlying, index)
             await self.tally.post(self.publisher, [operation])
-        if not self.maker.quoter.options:
+        if not self.maker.quoters:
             return
         if self._is_due("marks", now_ns, rhythm.marks_ms):
             await self._publish_marks()
@@ -179,19 +179,28 @@ class Replay:
             await self._take_option()
 
     async def _publish_marks(self) -> None:
-        marks = self.maker.quoter.marks(self.index / UNIT, time.time_ns() // 1_000_000)
-        operations = [mark_price(mark.instrument.number, mark.value) for mark in marks]
+        now_ms = time.time_ns() // 1_000_000
+        operations = [
+            mark_price(mark.instrument.number, mark.value)
+            for quoter in self.maker.quoters
+            for mark in quoter.marks(self.index / UNIT, now_ms)
+        ]
         for start in range(0, len(operations), layout.MAX_RECORDS_PER_MESSAGE):
             message = operations[start : start + layout.MAX_RECORDS_PER_MESSAGE]
             await self.tally.post(self.publisher, message)
 
     async def _take_option(self) -> None:
-        """One taker hits one quote: what the maker last bid or asked, a lot to a tenth of it."""
-        option: Instrument = self._random.choice(self.maker.quoter.options)
+        """One taker hits one quote: what the maker last bid or asked, a lot to a tenth of it.
+
+        Each taker keeps to one expiry, because an account holds at most 32 positions.
+        """
+        number = self._random.randrange(len(self.takers))
+        quoter = self.maker.quoters[number % len(self.maker.quoters)]
+        option: Instrument = self._random.choice(quoter.options)
         side = self._random.choice((layout.BUY, layout.SELL))
-        tick = self.maker.quoter.best(option, 1 - side)
+        tick = quoter.best(option, 1 - side)
         if tick is None:
             return
-        lots = self._random.randint(1, max(1, self.maker.quoter.lots // 10))
+        lots = self._random.randint(1, max(1, quoter.lots // 10))
         operation = place(option.number, side, tick, lots, time_in_force=layout.IMMEDIATE_OR_CANCEL)
-        await self.tally.post(self._random.choice(self.takers), [operation])
+        await self.tally.post(self.takers[number], [operation])
