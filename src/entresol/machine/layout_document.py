@@ -32,7 +32,7 @@ def describe_layout() -> dict[str, Any]:
         "encoding_version": layout.ENCODING_VERSION,
         "entry": layout.CODE_BASE,
         "regions": {
-            name: {"base": base, "bytes": size, "access": access}
+            name: {"base": base, "size": size, "access": access}
             for name, (base, size, access) in layout.REGIONS.items()
         },
         "system_calls": dict(layout.SYSTEM_CALLS),

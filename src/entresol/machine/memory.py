@@ -13,7 +13,7 @@ import numpy.typing as npt
 from entresol.kernel import layout
 from entresol.machine.mapping import PAGE_BYTES, SparseMapping, page_runs
 
-__all__ = ["PAGE_BYTES", "Memory", "MemoryRangeError", "difference"]
+__all__ = ["PAGE_BYTES", "Memory", "MemoryRangeError", "difference", "difference_in"]
 
 _SPAN = 1 << layout.ADDRESS_BITS
 
@@ -71,6 +71,10 @@ class Memory:
         """
         return self._mapping.resident_pages(*_bounds(region))
 
+    def resident_pages_in(self, start: int, end: int) -> npt.NDArray[np.int64]:
+        """`resident_pages` of the addresses in [start, end)."""
+        return self._mapping.resident_pages(start, end)
+
     def written_pages(self, region: str | None = None) -> npt.NDArray[np.int64]:
         """Ascending addresses of the pages that do hold a non-zero byte."""
         return self._mapping.written_pages(*_bounds(region))
@@ -97,15 +101,21 @@ def difference(first: Memory, second: Memory, regions: Iterable[str], limit: int
     """Addresses of the first bytes that differ, region by region, at most `limit` in all."""
     found: list[int] = []
     for region in regions:
-        pages = np.union1d(first.resident_pages(region), second.resident_pages(region))
-        for start, end in page_runs(pages):
-            ours, theirs = first.array[start:end], second.array[start:end]
-            if np.array_equal(ours, theirs):
-                continue
+        found += difference_in(first, second, *_bounds(region), limit - len(found))
+    return found
+
+
+def difference_in(
+    first: Memory, second: Memory, start: int, end: int, limit: int = 16
+) -> list[int]:
+    """Ascending addresses of the first `limit` bytes in [start, end), whole pages, that differ."""
+    found: list[int] = []
+    pages = np.union1d(first.resident_pages_in(start, end), second.resident_pages_in(start, end))
+    for low, high in page_runs(pages):
+        ours, theirs = first.array[low:high], second.array[low:high]
+        if len(found) < limit and not np.array_equal(ours, theirs):
             unequal = np.flatnonzero(ours != theirs)[: limit - len(found)]
-            found += [start + int(offset) for offset in unequal]
-            if len(found) >= limit:
-                return found
+            found += [low + int(offset) for offset in unequal]
     return found
 
 

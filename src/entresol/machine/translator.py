@@ -6,6 +6,7 @@ how).  Compiled images are kept per content and processor.
 
 import ctypes
 import hashlib
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import llvmlite
@@ -45,6 +46,19 @@ class Translatable(Protocol):
     @property
     def entry(self) -> int:
         """Address of the first instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """A program that is no kernel image: what a memory's CODE region holds, and where it starts."""
+
+    code: bytes
+    entry: int
+
+    @classmethod
+    def in_memory(cls, memory: Memory, entry: int) -> "LoadedProgram":
+        """The program loaded in `memory`."""
+        return cls(code_of(memory), entry)
 
 
 class WrongCodeError(ValueError):
