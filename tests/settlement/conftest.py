@@ -9,6 +9,7 @@ import pytest
 
 from entresol.crypto.merkle import AppendOnlyTree
 from entresol.crypto.secp256k1 import address_of
+from entresol.da.blobs import pack
 from entresol.rollup.claim import Journal
 from entresol.settlement.anvil import Anvil
 from entresol.settlement.bridge import UserBridge
@@ -149,7 +150,12 @@ class World:
         return replace(start, **changes)
 
     def propose(
-        self, record: DataRecord, parent: bytes | None = None, *, by: str = "proposer", **options: Any
+        self,
+        record: DataRecord,
+        parent: bytes | None = None,
+        *,
+        by: str = "proposer",
+        **options: Any,
     ) -> PostedClaim:
         """Propose a claim and return it."""
         arguments = self.claim_arguments(record, parent, **options)
@@ -231,31 +237,7 @@ def own_world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def pack() -> Any:
-    """Bytes to blobs, 31 per element: what da/blobs.py does, for tests of this package alone."""
-
-    def pack_bytes(data: bytes) -> list[bytes]:
-        size = 4096 * 31
-        blobs = []
-        for start in range(0, len(data), size):
-            part = data[start : start + size].ljust(size, b"\0")
-            blobs.append(b"".join(b"\0" + part[at : at + 31] for at in range(0, size, 31)))
-        return blobs
-
-    return pack_bytes
-
-
-@pytest.fixture(scope="session")
-def unpack() -> Any:
-    def unpack_blobs(blobs: Any, length: int) -> bytes:
-        data = b"".join(blob[at + 1 : at + 32] for blob in blobs for at in range(0, len(blob), 32))
-        return data[:length]
-
-    return unpack_blobs
-
-
-@pytest.fixture(scope="session")
-def sidecars(pack: Any) -> dict[int, Sidecar]:
+def sidecars() -> dict[int, Sidecar]:
     """Sidecars of one and two blobs, made once: the proofs take a third of a second each."""
     two = build_sidecar(pack(bytes(range(1, 252)) * 700))
     one = Sidecar(

@@ -68,7 +68,8 @@ def test_withdraw_pays_once_and_only_what_was_proven(world):
     good = arguments(claim, tree, second)
 
     def refused(**changes):
-        return world.refused("bob", "bridge", "withdraw", *arguments(claim, tree, second, **changes))
+        changed = arguments(claim, tree, second, **changes)
+        return world.refused("bob", "bridge", "withdraw", *changed)
 
     assert refused(amount=2_000_001) == "bridge: proof"
     assert refused(index=2) == "bridge: proof"

@@ -15,7 +15,7 @@ import structlog
 
 from entresol.crypto.keccak import keccak256
 from entresol.settlement.l1 import L1UnavailableError, RevertError
-from entresol.settlement.records import CALLDATA, MAX_BLOBS, MAX_CALLDATA_BYTES
+from entresol.settlement.records import CALLDATA, MAX_BLOBS, MAX_CALLDATA_BYTES, chunk_root
 from entresol.settlement.sender import FeeCapError, Sender
 from entresol.settlement.transaction import Call, Sidecar, build_sidecar
 from entresol.settlement.view import L1View, PostedRecord
@@ -23,9 +23,6 @@ from entresol.settlement.view import L1View, PostedRecord
 POST_BLOBS_GAS: Final = 300_000
 MAX_FAILURES: Final = 3
 """Reverted transactions in a row for one batch before the batcher stops."""
-
-CHUNK_BYTES: Final = 1024
-CHUNK_DEPTH: Final = 7
 
 _log = structlog.get_logger(__name__)
 
@@ -74,7 +71,11 @@ class BatcherStatus(enum.Enum):
 
 
 class Batcher:
-    """Moves batches from `source` to L1; `pack` turns bytes into blobs (da/blobs.py)."""
+    """Moves batches from `source` to L1.
+
+    `pack` turns bytes into blobs (da/blobs.py); `prove` commits to them, in this process by
+    default, which takes 0.4 s per blob with the interpreter lock held.
+    """
 
     def __init__(
         self,
@@ -83,12 +84,14 @@ class Batcher:
         source: BatchSource,
         *,
         pack: Callable[[bytes], Sequence[bytes]],
+        prove: Callable[[Sequence[bytes]], Sidecar] = build_sidecar,
         use_calldata: bool = False,
     ) -> None:
         self.view = view
         self.sender = sender
         self.source = source
         self._pack = pack
+        self._prove = prove
         self._use_calldata = use_calldata
         self._rollup = view.deployment.contract("rollup")
         self._sidecar: tuple[int, bytes, Sidecar] | None = None
@@ -179,7 +182,7 @@ class Batcher:
                 raise BatcherError(
                     f"batch {batch.index} needs {len(blobs)} blobs: seal smaller batches"
                 )
-            self._sidecar = (batch.index, digest, build_sidecar(tuple(blobs)))
+            self._sidecar = (batch.index, digest, self._prove(blobs))
         return self._sidecar[2]
 
     def _arguments(self, batch: SealedBatch) -> tuple[str, tuple[int | bytes, ...]]:
@@ -232,13 +235,3 @@ class Batcher:
 class _NotYetError(Exception):
     """L1 would refuse now and will accept later."""
 
-
-def chunk_root(data: bytes) -> bytes:
-    """keccak-Merkle root of calldata as the contract computes it: 128 leaves of 1,024 bytes."""
-    chunks = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
-    leaves = [keccak256(chunk) for chunk in chunks]
-    leaves += [bytes(32)] * ((1 << CHUNK_DEPTH) - len(leaves))
-    while len(leaves) > 1:
-        pairs = zip(leaves[::2], leaves[1::2], strict=True)
-        leaves = [keccak256(left + right) for left, right in pairs]
-    return leaves[0]

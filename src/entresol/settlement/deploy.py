@@ -211,7 +211,7 @@ def constructor_arguments(name: str, deployment: Deployment) -> tuple[Any, ...]:
     )
 
 
-def _creation_data(artifact: Artifact, arguments: tuple[Any, ...]) -> bytes:
+def creation_data(artifact: Artifact, arguments: tuple[Any, ...]) -> bytes:
     """Creation code followed by the arguments, which are all static words."""
     words = [
         value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
@@ -222,7 +222,7 @@ def _creation_data(artifact: Artifact, arguments: tuple[Any, ...]) -> bytes:
 
 def _create(sender: Sender, name: str, deployment: Deployment) -> int:
     """Send the contract's creation; the block that holds it."""
-    data = _creation_data(compile_contract(name), constructor_arguments(name, deployment))
+    data = creation_data(compile_contract(name), constructor_arguments(name, deployment))
     receipt = sender.send(Call(to=b"", data=data, gas_limit=DEPLOY_GAS), f"deploy {name}")
     expected = getattr(deployment, name)
     if not receipt.succeeded or receipt.contract != expected:

@@ -7,9 +7,8 @@ from typing import Protocol
 import httpx
 
 from entresol.crypto import kzg
-from entresol.settlement.batcher import chunk_root
 from entresol.settlement.l1 import L1Client, L1Error, L1UnavailableError
-from entresol.settlement.records import CALLDATA, DataRecord
+from entresol.settlement.records import CALLDATA, DataRecord, chunk_root
 from entresol.settlement.view import L1View, PostedRecord
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from entresol.crypto.keccak import keccak256
+from entresol.crypto.merkle import merkle_root
 
 BLOBS: Final = 0
 CALLDATA: Final = 1
@@ -14,7 +15,9 @@ MAX_BLOBS: Final = 6
 BLOB_DATA_BYTES: Final = 4096 * 31
 """Bytes packed into one blob: 31 per field element."""
 
-MAX_CALLDATA_BYTES: Final = 120 * 1024
+CHUNK_BYTES: Final = 1024
+CHUNK_DEPTH: Final = 7
+MAX_CALLDATA_BYTES: Final = 120 * CHUNK_BYTES
 
 CLOCK_SLACK_SECONDS: Final = 12
 """How far a batch's last block may be ahead of the L1 block that carries it."""
@@ -122,3 +125,9 @@ def genesis_key(domain: bytes, program_id: bytes, outcome: Outcome) -> bytes:
 def claim_key(parent: bytes, claim_id: bytes) -> bytes:
     """Key of a claim: the statement and, in addition, the claims it stands on."""
     return keccak256(parent + claim_id)
+
+
+def chunk_root(data: bytes) -> bytes:
+    """keccak-Merkle root of calldata as the contract computes it: 128 leaves of 1,024 bytes."""
+    chunks = (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
+    return merkle_root([keccak256(chunk) for chunk in chunks], CHUNK_DEPTH)

@@ -3,6 +3,7 @@
 Own code for type 3, because the general signer loads the KZG setup for every blob.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,7 @@ class Sidecar:
         return tuple(kzg.versioned_hash(commitment) for commitment in self.commitments)
 
 
-def build_sidecar(blobs: tuple[bytes, ...] | list[bytes]) -> Sidecar:
+def build_sidecar(blobs: Sequence[bytes]) -> Sidecar:
     """Commit to `blobs` and prove their cells: about 0.3 s of one core per blob."""
     if not 1 <= len(blobs) <= MAX_BLOBS:
         raise TransactionError(f"a transaction carries 1 to {MAX_BLOBS} blobs, not {len(blobs)}")
