@@ -165,7 +165,7 @@ class Chain:
         return LaneMessage(**{**values, **changes})
 
     def owner_message(
-        self, account: int, person: int, kind: int, sequence: int | None = None, **fields: Any
+        self, account: int, person: int, kind: int, sequence: int | None = None, /, **fields: Any
     ) -> OwnerMessage:
         """The account's next owner message, signed by `person`."""
         if sequence is None:
@@ -183,7 +183,7 @@ class Chain:
         """Rejection of the last operation applied."""
         return int(self.events(layout.EVENT_OUTCOME)[-1]["status"])
 
-    def apply_owner(self, account: int, person: int, kind: int, **fields: Any) -> int:
+    def apply_owner(self, account: int, person: int, kind: int, /, **fields: Any) -> int:
         """Send an owner operation that must be accepted; its Rejection."""
         assert self.send(self.owner_message(account, person, kind, **fields)) == 0
         return self.status()
@@ -218,6 +218,45 @@ class Chain:
             for index, person in enumerate(people)
         ]
 
+    def list_perpetual(self) -> None:
+        """List a BTC perpetual (instrument 0): ticks of 0.1 from 50,000, lots of 0.001."""
+        status = self.apply_owner(
+            layout.OPERATOR_ACCOUNT,
+            1,
+            layout.LIST_INSTRUMENT,
+            instrument_kind=layout.PERPETUAL,
+            symbol=int.from_bytes(b"BTC", "little"),
+            tick_size=100_000,
+            contract_size=1_000,
+            base_tick=500_000,
+            minimum_lots=1,
+            maximum_lots=100_000,
+            maximum_age_ms=60_000,
+        )
+        assert status == 0
+
+    def publish(self, lane: int, price: int = 60_000_000_000) -> None:
+        """Publish index and mark of the perpetual in micro-collateral per unit."""
+        index = Operation(kind=layout.ORACLE_INDEX, instrument=0, value=price)
+        assert self.apply_lane(lane, index) == [0]
+
+    def start_market(self, *people: int, amount: int = 1_000_000_000_000) -> tuple[int, list[int]]:
+        """`start`, then list a perpetual and publish its price: (publisher's lane, lanes)."""
+        lanes = self.start(*people, amount=amount)
+        self.list_perpetual()
+        publisher = self.register(
+            layout.PUBLISHER_ACCOUNT, 2, 102, permissions=layout.PERMISSION_ORACLE
+        )
+        self.publish(publisher)
+        return publisher, lanes
+
+
+def place(side: int, price: int, quantity: int, slot: int = layout.ANY_SLOT, flags: int = 0) -> Any:
+    """A PLACE record on instrument 0; price in ticks."""
+    return Operation(
+        kind=layout.PLACE, flags=flags | side, slot=slot, price=price, quantity=quantity
+    )
+
 
 @pytest.fixture
 def chain() -> Chain:
@@ -227,3 +266,8 @@ def chain() -> Chain:
 @pytest.fixture(scope="session")
 def make_chain() -> type[Chain]:
     return Chain
+
+
+@pytest.fixture(scope="session")
+def place_order() -> Any:
+    return place
