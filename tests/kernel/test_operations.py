@@ -72,8 +72,6 @@ def test_margin_holds_collateral_back(chain, place_order):
 
 
 def test_a_forced_withdrawal_stops_at_margin(chain, place_order):
-    from entresol.kernel.margin import initial_requirement, margin_balance
-
     _, lanes = chain.start_market(7, 8, amount=CASH)
     assert chain.apply_lane(lanes[0], place_order(layout.BUY, 600_000, 100)) == [0]
     assert chain.apply_lane(lanes[1], place_order(layout.SELL, 600_000, 100)) == [0]
