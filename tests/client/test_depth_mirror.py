@@ -37,6 +37,13 @@ def test_a_level_keeps_its_slot_until_it_is_removed() -> None:
     assert book.counts == MirrorCounts(5, new=1, changed=1, removed=1, unchanged=1, absent=1)
 
 
+def test_of_several_changes_of_a_level_the_last_counts() -> None:
+    book = mirror()
+    twice = DepthUpdate(0, 0, ((1_500 * TICK, 5 * LOT), (1_500 * TICK, 0)), ())
+    assert [(quote.tick, quote.lots) for quote in book.apply(twice)] == [(1_500, 0)]
+    assert book.level_count() == 0
+
+
 def test_removals_come_before_placements() -> None:
     book = mirror()
     book.apply(update({1_500: 5}, {1_501: 5}))
@@ -87,6 +94,7 @@ def test_quotes_rebuild_the_book(
     for bids, asks, snapshot in updates:
         for quote in book.apply(update(bids, asks, snapshot)):
             place = (quote.account, quote.slot)
+            assert not (quote.is_new and place in slots)
             slots.pop(place, None)
             if quote.lots:
                 slots[place] = (quote.side, quote.tick, quote.lots)

@@ -58,6 +58,7 @@ class DepthMirror:
         self._levels: tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]] = ({}, {})
         # Highest slot first on the stack, so that low slots are used first.
         self._free = [list(range(layout.SLOTS - 1, 0, -1)) for _ in range(accounts)]
+        self._released: list[tuple[int, int]] = []
         self._lots: dict[tuple[int, int], int] = {}
 
     def lots_at(self, side: int, tick: int) -> int:
@@ -81,21 +82,28 @@ class DepthMirror:
         return max(ticks) if side == layout.BUY else min(ticks)
 
     def apply(self, update: DepthUpdate) -> list[Quote]:
-        """Return the quotes that carry the mirror to the book after `update`.
+        """Return the quotes that carry the mirror to the book after `update`, one per slot.
 
-        Removals and reductions come first, so that a book which moves never crosses itself.
+        Removals come first, so that a book which moves never crosses itself.
         """
-        removals: list[Quote] = []
-        placements: list[Quote] = []
+        final: dict[tuple[int, int], Quote] = {}  # by account and slot: the last change counts
         for side, levels in ((layout.BUY, update.bids), (layout.SELL, update.asks)):
             if update.snapshot:
-                removals.extend(self._missing_from(side, levels))
+                for quote in self._missing_from(side, levels):
+                    final[quote.account, quote.slot] = quote
             for price, quantity in levels:
                 self.counts.changes += 0 if update.snapshot else 1
-                quote = self._change(side, price, quantity, counted=not update.snapshot)
-                if quote is not None:
-                    (placements if quote.lots else removals).append(quote)
-        return removals + placements
+                change = self._change(side, price, quantity, counted=not update.snapshot)
+                if change is None:
+                    continue
+                place = (change.account, change.slot)
+                final[place] = replace(change, is_new=False) if place in final else change
+        # Only now, so that within one update a slot belongs to one level.
+        for account, slot in self._released:
+            self._free[account].append(slot)
+        self._released.clear()
+        quotes = final.values()
+        return [quote for quote in quotes if not quote.lots] + [q for q in quotes if q.lots]
 
     def _missing_from(self, side: int, levels: tuple[Level, ...]) -> Iterator[Quote]:
         """Empty the mirrored levels within a snapshot's range that it does not list."""
@@ -151,25 +159,19 @@ class DepthMirror:
     def _remove(self, side: int, tick: int) -> Quote:
         account, slot = self._levels[side].pop(tick)
         del self._lots[side, tick]
-        self._free[account].append(slot)
+        self._released.append((account, slot))
         return Quote(account, slot, side, tick, 0)
 
 
 def group_quotes(
     quotes: list[Quote], legs: int = layout.MAX_RECORDS_PER_MESSAGE - 1
 ) -> list[tuple[int, list[Quote]]]:
-    """Split quotes into (account, at most `legs` quotes); the order within an account holds.
-
-    Of several quotes for one slot only the last counts: a mass quote names each slot once.
-    """
-    by_account: dict[int, dict[int, Quote]] = {}
+    """Split quotes into (account, at most `legs` quotes); the order within an account holds."""
+    by_account: dict[int, list[Quote]] = {}
     for quote in quotes:
-        members = by_account.setdefault(quote.account, {})
-        earlier = members.pop(quote.slot, None)
-        members[quote.slot] = quote if earlier is None else replace(quote, is_new=False)
-    groups = []
-    for account, members in by_account.items():
-        ordered = list(members.values())
-        for start in range(0, len(ordered), legs):
-            groups.append((account, ordered[start : start + legs]))
-    return groups
+        by_account.setdefault(quote.account, []).append(quote)
+    return [
+        (account, members[start : start + legs])
+        for account, members in by_account.items()
+        for start in range(0, len(members), legs)
+    ]
