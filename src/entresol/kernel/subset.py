@@ -69,13 +69,51 @@ def entry_point(signature: object) -> Callable[[Callable[..., Any]], Any]:
 # --- memory ----------------------------------------------------------------------------------
 
 
+class _Record:
+    """A record by reference in plain Python: attributes are its fields and nothing else.
+
+    NumPy's own recarray would answer `record.flags` with the array's flags.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Any) -> None:
+        object.__setattr__(self, "_fields", fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return _by_reference(self._fields[name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = self._fields.dtype.fields[name][0]
+        raw = int(value) & ((1 << 8 * field.itemsize) - 1)  # a store keeps the low bits
+        self._fields[name] = np.frombuffer(raw.to_bytes(field.itemsize, "little"), field)[0]
+
+
+class _Records:
+    """An array of records in plain Python, indexed by one number per dimension."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __getitem__(self, index: Any) -> Any:
+        return _by_reference(self._array[index])
+
+
+def _by_reference(value: Any) -> Any:
+    if value.dtype.names is None:
+        return value
+    return _Records(value) if isinstance(value, np.ndarray) else _Record(value)
+
+
 def record_at(dtype: np.dtype) -> Any:
     """`f(address)` -> the record at that native address, by reference."""
     if INTERPRETED:
 
         def view(address: int) -> Any:
-            buffer = (ctypes.c_char * dtype.itemsize).from_address(int(address))
-            return np.frombuffer(buffer, dtype).view(np.recarray)[0]
+            buffer: Any = (ctypes.c_char * dtype.itemsize).from_address(int(address))
+            return _Record(np.frombuffer(buffer, dtype)[0])
 
         return view
     record = numba.from_dtype(dtype)
