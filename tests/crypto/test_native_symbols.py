@@ -100,6 +100,22 @@ def test_key_at_infinity_recovers_nobody():
     assert secp256k1.recover_plain(word(7), v, r, 7) == secp256k1.NO_ADDRESS
 
 
+@pytest.mark.parametrize("place", [0, 32, 64, 16])
+def test_the_result_may_overlap_the_operands(place):
+    digest = keccak256(b"overlap")
+    signature = secp256k1.sign_digest(SECRET, digest)
+    expected = bytes(12) + secp256k1.address_of(SECRET)
+    for function in (c_function("entresol_ecrecover", 5), native_symbols.ecrecover_twin):
+        memory = np.frombuffer(bytearray(digest + signature[:64]), np.uint8)
+        base = memory.ctypes.data
+        function(base, signature[64], base + 32, base + 64, base + place)
+        assert memory[place : place + 32].tobytes() == expected
+    for function in (c_function("entresol_keccak256", 3), native_symbols.keccak256_twin):
+        memory = np.frombuffer(bytearray(digest * 3), np.uint8)
+        function(memory.ctypes.data, 96, memory.ctypes.data + place)
+        assert memory[place : place + 32].tobytes() == keccak256(digest * 3)
+
+
 def test_threads_recover_independently():
     function = c_function("entresol_ecrecover", 5)
     cases = []

@@ -244,6 +244,8 @@ def test_wrong_arguments(machine):
             tree.update(memory.base, np.array(numbers))
     with pytest.raises(StateTreeError, match="one-dimensional"):
         tree.update(memory.base, np.zeros((2, 2), np.int64))
+    with pytest.raises(StateTreeError, match="integers"):
+        tree.update(memory.base, np.array([1.5]))
     for address, length in ((-1, 1), (0, -1), (1 << 32, 1)):
         with pytest.raises(StateTreeError):
             tree.update_range(memory.base, address, length)

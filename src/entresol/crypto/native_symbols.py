@@ -7,7 +7,8 @@ ecrecover precompile.  All arguments are int64: native addresses, except `length
     void entresol_ecrecover(digest, v, r, s, out)       32 bytes at out: the address in the last
                                                         20, or all zero (v 27/28, low s only)
 
-`out` may overlap no operand.  Neither needs the interpreter lock; both may run in any thread.
+`out` may overlap the operands, as in the machine, which reads before it writes.  Neither needs the
+interpreter lock; both may run in any thread.
 """
 
 import ctypes

@@ -210,23 +210,24 @@ def _is_low(s: int) -> bool:
 def recover_native(digest: int, v: int, r: int, s: int, out: int) -> None:
     """The EVM's ecrecover on native addresses, low s only; see native_symbols.
 
-    `digest`, `r`, `s` point to 32 bytes, `out` to 32 that receive the address as a word, or zero.
+    `digest`, `r`, `s` point to 32 bytes, `out` to 32 that receive the address as a word, or zero;
+    `out` may overlap the operands.
     """
-    for at in range(0, 32, 8):
-        native_memory.store_u64(out + at, types.uint64(0))
-    if v not in (27, 28) or not _is_low(s):
-        return
     space = _work_space()
-    compact, signature, key, length, public = (
-        space, space + 64, space + 192, space + 256, space + 272,
-    )  # fmt: skip
+    message, compact, signature = space, space + 32, space + 96
+    key, length, public = space + 192, space + 256, space + 272
     for at in range(0, 32, 8):
+        native_memory.store_u64(message + at, native_memory.load_u64(digest + at))
         native_memory.store_u64(compact + at, native_memory.load_u64(r + at))
         native_memory.store_u64(compact + 32 + at, native_memory.load_u64(s + at))
+    for at in range(0, 32, 8):
+        native_memory.store_u64(out + at, types.uint64(0))
+    if v not in (27, 28) or not _is_low(compact + 32):
+        return
     # Parsing refuses r or s >= ORDER, recovering refuses zero and an r that is no point's x.
     if _parse(_context(), signature, compact, types.int32(v - 27)) != 1:
         return
-    if _recover(_context(), key, signature, digest) != 1:
+    if _recover(_context(), key, signature, message) != 1:
         return
     native_memory.store_u64(length, types.uint64(65))
     _serialize(_context(), public, length, key, types.uint32(_UNCOMPRESSED))

@@ -133,7 +133,8 @@ class StateTree:
     """Digests of a machine's memory, brought up to date leaf by leaf.
 
     A new tree is that of all-zero memory.  It keeps no bytes of the memory: `update` and `open`
-    are given the native address at which machine address 0 appears.
+    are given the native address at which machine address 0 appears.  One thread at a time may use
+    a tree; `update` lets others run meanwhile.
     """
 
     def __init__(self) -> None:
@@ -145,9 +146,10 @@ class StateTree:
 
         Raises StateTreeError for a number outside the tree; then nothing has changed.
         """
-        numbers = np.array(dirty_leaves, np.int64)
-        if numbers.ndim != 1:
-            raise StateTreeError("Give the dirty leaves as a one-dimensional array of numbers.")
+        given = np.asarray(dirty_leaves)
+        if given.ndim != 1 or (given.dtype.kind not in "iu" and len(given)):
+            raise StateTreeError("Give the dirty leaves as a one-dimensional array of integers.")
+        numbers = given.astype(np.int64)  # a copy: the compiled update consumes it
         if len(numbers) == 0:
             return
         if not bool(np.all(numbers[1:] > numbers[:-1])):
