@@ -262,7 +262,8 @@ def _record(fields: list[tuple[object, ...]], size: int) -> np.dtype:
             "formats": [member[0] for member in members],
             "offsets": [member[1] for member in members],
             "itemsize": size,
-        }
+        },
+        align=True,
     )
 
 
@@ -422,7 +423,8 @@ DURABLE = np.dtype(
             0x0080_0000, 0x00C0_0000, 0x0200_0000,
         ],
         "itemsize": DURABLE_BYTES,
-    }
+    },
+    align=True,
 )  # fmt: skip
 """`position_slot[a, i]` is 1 + the index of account a's position in instrument i, 0 if none."""
 
@@ -468,7 +470,8 @@ VOLATILE = np.dtype(
         ],
         "offsets": [0, 0x0004_0000, 0x0100_0000, 0x0200_0000, 0x1000_0000, 0x2000_0000],
         "itemsize": VOLATILE_BYTES,
-    }
+    },
+    align=True,
 )  # fmt: skip
 """A level's queue belongs to whichever side is there: a book is never crossed."""
 
