@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from tests.client.kernel_venue import PUBLISHER, KernelVenue, key
 
 from entresol.client.flow import FlowGenerator
 from entresol.client.lane import LaneChannel
 from entresol.client.listing import list_option, list_perpetual
+from entresol.client.local_venue import LocalVenue, named_key
 from entresol.client.market_data import UNIT, Event, read_events
 from entresol.client.market_maker import MarketMaker
 from entresol.client.option_chain import build_chain, split_by_expiry
@@ -26,18 +26,18 @@ taken back, or a level moved into a quote that a later change of the feed takes 
 RICH = 50_000_000 * UNIT
 
 
-def open_lanes(venue: KernelVenue, name: str, count: int) -> list[LaneChannel]:
-    owner = key(name)
+def open_lanes(venue: LocalVenue, name: str, count: int) -> list[LaneChannel]:
+    owner = named_key(name)
     return [
-        venue.lane(owner, venue.deposit(owner, RICH, subaccount), layout.PERMISSION_TRADE)
+        venue.open_lane(owner, venue.deposit(owner, RICH, subaccount), layout.PERMISSION_TRADE)
         for subaccount in range(count)
     ]
 
 
-def build_replay(venue: KernelVenue) -> Replay:
+def build_replay(venue: LocalVenue) -> Replay:
     perpetual = venue.list(list_perpetual("BTC", INDEX))
     options = [venue.list(list_option(option)) for option in build_chain("BTC", INDEX, venue.now)]
-    oracle = venue.lane(PUBLISHER, layout.PUBLISHER_ACCOUNT, layout.PERMISSION_ORACLE)
+    oracle = venue.open_lane(venue.publisher, layout.PUBLISHER_ACCOUNT, layout.PERMISSION_ORACLE)
     tally = Tally()
     maker = MarketMaker(
         perpetual,
@@ -53,7 +53,7 @@ def build_replay(venue: KernelVenue) -> Replay:
     return Replay(maker, open_lanes(venue, "taker", 4), oracle, tally)
 
 
-def book_of(venue: KernelVenue, side: int) -> dict[int, int]:
+def book_of(venue: LocalVenue, side: int) -> dict[int, int]:
     """Lots by absolute tick in the kernel's book of the perpetual."""
     orders = views.volatile(venue.memory.array)["order"]
     base = int(views.durable(venue.memory.array)["instrument"][0]["base_tick"])
@@ -63,8 +63,8 @@ def book_of(venue: KernelVenue, side: int) -> dict[int, int]:
     return {int(order["tick"]) + base: int(order["remaining"]) for order in live}
 
 
-async def play(events: Iterable[Event]) -> tuple[KernelVenue, Replay]:
-    venue = KernelVenue()
+async def play(events: Iterable[Event]) -> tuple[LocalVenue, Replay]:
+    venue = LocalVenue()
     replay = build_replay(venue)
     await replay.run(events)
     venue.check()
