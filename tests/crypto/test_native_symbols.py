@@ -92,6 +92,16 @@ def test_the_evm_test_vector_is_high_s_and_its_low_twin_recovers():
     assert both(digest, 27, r, word(ORDER - s)).hex() == "00" * 12 + signer
 
 
+@pytest.mark.parametrize("v", [27, 28])
+@pytest.mark.parametrize("r", [secp256k1.GENERATOR[0], 1, 2])
+def test_the_largest_low_s_recovers_and_the_next_does_not(v, r):
+    digest = keccak256(b"half")
+    found = both(digest, v, word(r), word(HALF_ORDER))
+    assert found == bytes(12) + secp256k1.recover_plain(digest, v, r, HALF_ORDER)
+    assert found != bytes(32)
+    assert both(digest, v, word(r), word(HALF_ORDER + 1)) == bytes(32)
+
+
 def test_key_at_infinity_recovers_nobody():
     # With s R = e G the key would be the point at infinity: take R = G, s = e.
     r = secp256k1.GENERATOR[0]
