@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.kernel.scenario import run
 
 ROOT = pathlib.Path(__file__).parents[2]
