@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,18 +221,13 @@ def shared_world(shared_node: Anvil) -> World:
 @pytest.fixture
 def world(shared_world: World) -> Iterator[World]:
     """The shared deployment; everything the test does to the chain is undone."""
-    snapshot = shared_world.node.rpc("evm_snapshot")
-    yield World(
-        node=shared_world.node, client=shared_world.client, deployment=shared_world.deployment
-    )
-    shared_world.node.rpc("evm_revert", snapshot)
-
-
-@pytest.fixture
-def own_world(tmp_path: Path) -> Iterator[World]:
-    """A node and a deployment of the test's own, for what cannot be undone."""
-    with Anvil() as node:
-        yield start_world(node)
+    node = shared_world.node
+    snapshot = node.rpc("evm_snapshot")
+    yield World(node=node, client=shared_world.client, deployment=shared_world.deployment)
+    node.rpc("anvil_dropAllTransactions")
+    node.rpc("evm_setAutomine", True)
+    node.rpc("evm_mine")  # uses up a base fee that was set for the next block
+    node.rpc("evm_revert", snapshot)
 
 
 @pytest.fixture(scope="session")

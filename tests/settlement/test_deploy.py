@@ -10,6 +10,7 @@ from entresol.settlement.deploy import (
     deploy,
     verify_deployment,
 )
+from entresol.settlement.l1 import L1Client
 from entresol.settlement.sender import Sender
 
 ROOTS = (b"\0\0\0\1" * 8, b"\0\0\0\2" * 8)
@@ -56,18 +57,21 @@ def test_an_existing_token_is_used(world):
 
 
 @pytest.mark.l1
-def test_every_chain_but_the_development_one_is_refused(own_world):
-    own_world.node.rpc("anvil_setChainId", 1)
-    client = type(own_world.client)(own_world.client.url)
-    before = client.nonce(own_world.address("sequencer"))
-    with pytest.raises(DeploymentError, match="chain 1 is refused.*dispute game"):
-        deploy(
-            Sender(client, own_world.secret("sequencer")),
-            parameters=own_world.deployment.parameters,
-            program_id=b"\7" * 32,
-            genesis_roots=lambda inputs: ROOTS,
-        )
-    assert client.nonce(own_world.address("sequencer")) == before
+def test_every_chain_but_the_development_one_is_refused(world):
+    client = L1Client(world.client.url)
+    before = client.nonce(world.address("sequencer"))
+    world.node.rpc("anvil_setChainId", 1)
+    try:
+        with pytest.raises(DeploymentError, match=r"chain 1 is refused.*dispute game"):
+            deploy(
+                Sender(client, world.secret("sequencer")),
+                parameters=world.deployment.parameters,
+                program_id=b"\7" * 32,
+                genesis_roots=lambda inputs: ROOTS,
+            )
+    finally:
+        world.node.rpc("anvil_setChainId", 31337)
+    assert client.nonce(world.address("sequencer")) == before
 
 
 @pytest.mark.l1

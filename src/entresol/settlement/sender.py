@@ -20,6 +20,12 @@ GWEI: Final = 10**9
 POLL_SECONDS: Final = 0.02
 """Pause of `send` between looks at the chain."""
 
+SEARCH_BLOCKS: Final = 64
+"""Blocks searched for the transaction that used a nonce; one that is deeper is not ours."""
+
+_TOO_CHEAP: Final = ("underpriced", "less than block base fee", "less than block blob gas fee")
+"""What nodes answer to an offer that is below the block's fees or the replaced transaction's."""
+
 
 class BalanceLowError(Exception):
     """The account cannot pay for its next transaction."""
@@ -94,13 +100,14 @@ class Sender:
         its mind) is dropped: the caller decides from the chain's state, not from receipts.
         Raises BalanceLowError, FeeCapError, L1UnavailableError, L1Error.
         """
-        if self.pending is None:
-            self._first(call, tag)
         pending = self.pending
-        assert pending is not None
-        receipt = self._look(pending)
-        if receipt is None and self.pending is not None and not self._used(pending):
-            self._pursue(call, tag, pending)
+        if pending is None:
+            pending = self._first(call, tag)
+            receipt = self._look(pending)
+        else:
+            receipt = self._look(pending)
+            if receipt is None and self.pending is not None and not self._used(pending):
+                self._pursue(call, tag, pending)
         return receipt if pending.tag == tag else None
 
     def _used(self, pending: Pending) -> bool:
@@ -113,11 +120,9 @@ class Sender:
             if receipt is not None:
                 self._save(None)
                 return receipt
-        if self._used(pending):
-            taker = self._taker(pending)
-            if taker is not None and taker not in pending.hashes:
-                # Replaced from elsewhere with the same key: what is true is in the chain.
-                self._save(None)
+        if self._used(pending) and self._is_replaced(pending):
+            # By the same key, from elsewhere: what is true now is in the chain.
+            self._save(None)
         return None
 
     def send(self, call: Call, tag: str = "", timeout_seconds: float = 120.0) -> Receipt:
@@ -131,7 +136,7 @@ class Sender:
                 raise SendTimeoutError(f"{tag or 'transaction'} is not in L1 yet; try again later")
             time.sleep(POLL_SECONDS)
 
-    def _first(self, call: Call, tag: str) -> None:
+    def _first(self, call: Call, tag: str) -> Pending:
         head = self.client.head()
         fees = self._market_fees(call)
         self._check_balance(call, fees)
@@ -139,24 +144,21 @@ class Sender:
             tag=tag, nonce=self.client.nonce(self.address), fees=fees, sent_block=head.number
         )
         self._submit(call, pending)
+        return pending
 
-    def _taker(self, pending: Pending) -> str | None:
-        """Hash of the transaction that used the pending nonce, None until its block is readable.
+    def _is_replaced(self, pending: Pending) -> bool:
+        """True when another transaction took the pending nonce.
 
         Nodes count a nonce a moment before they serve the block and its receipts, so a used nonce
-        without a receipt says nothing yet.
+        without a receipt says nothing yet: look for the transaction that used it.
         """
         last = self.client.head().number
-        if self.client.nonce(self.address, last) <= pending.nonce:
-            return None
-        first = 0
-        while first < last:
-            middle = (first + last) // 2
-            if self.client.nonce(self.address, middle) > pending.nonce:
-                last = middle
-            else:
-                first = middle + 1
-        return self.client.transaction_of(self.address, pending.nonce, first)
+        first = max(0, last - SEARCH_BLOCKS)
+        for number in range(last, first - 1, -1):
+            taker = self.client.transaction_of(self.address, pending.nonce, number)
+            if taker is not None:
+                return taker not in pending.hashes
+        return last - pending.sent_block > SEARCH_BLOCKS
 
     def _pursue(self, call: Call, tag: str, pending: Pending) -> None:
         """Send again what the node forgot, replace what waits too long or is not wanted."""
@@ -198,25 +200,22 @@ class Sender:
                     return
                 if "nonce too low" in text:
                     return  # `step` finds out what took the nonce
+                self._forget_refused(pending, signed)
                 if "insufficient funds" in text:
-                    self._forget_unsent(pending, signed)
                     balance = self.client.balance(self.address)
-                    raise BalanceLowError(
-                        self.address, balance, call.cost(pending.fees)
-                    ) from error
-                if "underpriced" not in text:
-                    self._forget_unsent(pending, signed)
+                    required = call.cost(pending.fees)
+                    raise BalanceLowError(self.address, balance, required) from error
+                if not any(words in text for words in _TOO_CHEAP):
                     raise
                 raised = self._raised_fees(call, pending.fees)
                 if raised is None:
-                    self._forget_unsent(pending, signed)
                     raise FeeCapError(
                         "L1 has a dearer transaction under the same nonce and the fee cap is "
                         "reached: wait, or raise the cap"
                     ) from error
                 pending.fees = raised
 
-    def _forget_unsent(self, pending: Pending, signed: Signed) -> None:
+    def _forget_refused(self, pending: Pending, signed: Signed) -> None:
         """A version that the node refused; without an earlier one nothing is in flight."""
         with contextlib.suppress(ValueError):
             pending.hashes.remove(signed.digest.hex())
