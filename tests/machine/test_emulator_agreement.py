@@ -100,6 +100,21 @@ def test_random_program(seed: int, tmp_path: pathlib.Path) -> None:
     check_against_emulator(assemble(random_program(seed, 300, 20), tmp_path, data=data))
 
 
+def test_instruction_counts(tmp_path: pathlib.Path) -> None:
+    path = assemble(random_program(77, 200, 10), tmp_path)
+    log = tmp_path / "executed"
+    for option in ("-singlestep", "-one-insn-per-tb"):  # its name before and after qemu 8.1
+        command = [EMULATOR, option, "-d", "exec,nochain", "-D", str(log), str(path)]
+        if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+            break
+    executed = log.read_text().count("Trace ")
+    memory = Memory()
+    halt = Interpreter(memory).run(load_elf(path, memory))
+    after = 4  # the write, then `li`, `li`, `ecall` to exit
+    assert halt.reason == Fault.BAD_SYSTEM_CALL
+    assert halt.instructions + after == executed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1000, 1100))
 def test_more_random_programs(seed: int, tmp_path: pathlib.Path) -> None:
