@@ -71,17 +71,12 @@ class Execution:
         )
 
     def check(self) -> int:
-        """The kernel's acceptance rule for the placed message: a Refusal number, 0 accepted."""
+        """The acceptance rule alone for the placed message: a Refusal number, 0 accepted."""
         return int(transition.check_message(self.memory.base, _MESSAGE_ADDRESS))
 
-    def apply(self) -> None:
-        """Apply the placed message, which `check` accepted."""
-        status = transition.apply_message(self.memory.base, _MESSAGE_ADDRESS)
-        if status != 0:
-            raise ExecutionError(
-                f"A message that the kernel had accepted was refused while it was applied "
-                f"(code {status}) in block {self.next_block}."
-            )
+    def apply(self) -> int:
+        """Apply the placed message if the kernel accepts it: a Refusal number, 0 accepted."""
+        return int(transition.apply_message(self.memory.base, _MESSAGE_ADDRESS))
 
     def close_block(self) -> BlockClosed:
         """Close the open block and say what it came to."""
@@ -130,13 +125,12 @@ class Execution:
                 self.open_block(time_ms, items)
             case MessageAccepted(_, message):
                 self.place(message)
-                refusal = self.check()
+                refusal = self.apply()
                 if refusal != 0:
                     raise ExecutionError(
                         f"A journaled message of block {self.next_block} is refused in replay: "
                         f"{Refusal(refusal).name}."
                     )
-                self.apply()
             case BlockClosed(number):
                 if self.close_block() != entry:
                     raise ExecutionError(

@@ -30,6 +30,7 @@ from entresol.sequencing.receipts import Receipt
 from entresol.sequencing.signatures import SignaturePool
 
 _EVENTS_PER_TURN: Final = layout.MAX_EVENTS // 4
+_POSITION: Final = int(layout.INBOX_ITEM.fields["position"][1])  # type: ignore[index]
 _LAG_MS: Final = 1000
 """How far the clock may run behind the state's time before the node says so."""
 
@@ -91,6 +92,7 @@ class Sequencer:
         self._uncommitted: collections.deque[tuple[int, Callable[[], None], _Answers]] = (
             collections.deque()
         )
+        self._applied: list[tuple[Submission, int, int]] = []
         self._sealing = False
         self._stopped = False
         self.failure: Exception | None = None
@@ -117,7 +119,7 @@ class Sequencer:
         """Take inbox items in order; those the state has consumed already are skipped."""
         expected = int(self._execution.header["inbox_position"]) + len(self._inbox)
         for item in items:
-            position = int.from_bytes(item[120:128], "little")
+            position = int.from_bytes(item[_POSITION : _POSITION + 8], "little")
             if position > expected:
                 raise SequencerError(
                     f"Inbox item {position} came where {expected} was due; read the inbox again."
@@ -157,7 +159,7 @@ class Sequencer:
             if not self._queue and not self._inbox:
                 return
             self._open_block()
-        applied: list[tuple[Submission, int, int]] = []
+        applied = self._applied
         for _ in range(self._settings.messages_per_turn):
             if not self._queue or self._execution.unread_events > _EVENTS_PER_TURN:
                 break
@@ -179,13 +181,12 @@ class Sequencer:
     def _apply_one(self, submission: Submission) -> Refusal | GatewayRefusal | None:
         execution = self._execution
         execution.place(submission.message)
-        refusal = execution.check()
-        if refusal:
-            return Refusal(refusal)
         lane = submission.lane
         if lane and read_lane_tip(execution.memory, lane) != submission.previous_tip:
-            return GatewayRefusal.WRONG_TIP
-        execution.apply()
+            return Refusal(execution.check()) or GatewayRefusal.WRONG_TIP
+        refusal = execution.apply()
+        if refusal:
+            return Refusal(refusal)
         self._journal.append(entries.MESSAGE, submission.signature + submission.message)
         if lane:
             last = LaneSignature(
@@ -220,6 +221,7 @@ class Sequencer:
         header = self._execution.header
         committed = Committed(self._execution.next_block, int(header["last_time_ms"]), events)
         answers = self._compose_answers(applied, events) if applied else []
+        self._applied = []
         self._after_commit(functools.partial(self._release, answers, committed), answers)
 
     def _compose_answers(
@@ -238,7 +240,14 @@ class Sequencer:
         answers = []
         for number, (submission, index, start) in enumerate(applied):
             at = start - first
-            stop = at + len(submission.message) // 32 - 1 if submission.lane else at + 1
+            own = events[bounds[number] : bounds[number + 1]]
+            if submission.lane:
+                stop = at + len(submission.message) // 32 - 1
+                tip = submission.tip
+                resolve_quotes(submission.message, start, own, statuses, slots, at)
+            else:
+                stop = at + 1
+                tip = keccak256(submission.message)
             receipt = Receipt(
                 inbox_position=position,
                 inbox_hash=inbox_hash,
@@ -246,10 +255,9 @@ class Sequencer:
                 index=index,
                 lane=submission.lane,
                 sequence=submission.sequence,
-                tip=submission.tip if submission.lane else keccak256(submission.message),
+                tip=tip,
                 previous_header_hash=previous_hash,
             )
-            own = events[bounds[number] : bounds[number + 1]]
             answers.append(
                 (
                     submission,
@@ -385,9 +393,12 @@ class Sequencer:
         self.failure = error
         self._stopped = True
         self._refuse_queued()
+        unknown = [submission for submission, _, _ in self._applied]
+        self._applied = []
         while self._uncommitted:
-            for submission, _ in self._uncommitted.popleft()[2]:
-                submission.answer(Refused(GatewayRefusal.OUTCOME_UNKNOWN))
+            unknown += [submission for submission, _ in self._uncommitted.popleft()[2]]
+        for submission in unknown:
+            submission.answer(Refused(GatewayRefusal.OUTCOME_UNKNOWN))
         self.on_failure(error)
 
     async def stop(self) -> None:
@@ -410,16 +421,52 @@ def fold_events(
 ) -> tuple[list[int], list[int], list[int]]:
     """(status, slot, lots filled at once) of records `first` to `first + count` of a block.
 
-    A record whose events were lost reads -1; quote legs carry their own outcome.
+    A record without an outcome of its own, which only a quote leg is, reads -1.  The slot is
+    where the order went, when it went anywhere.
     """
     statuses = np.full(count, -1, np.int64)
     slots = np.zeros(count, np.int64)
     filled = np.zeros(count, np.int64)
     index = events["index"].astype(np.int64) - first
     inside = (index >= 0) & (index < count)
-    outcome = inside & (events["kind"] == layout.EVENT_OUTCOME)
+    kind = events["kind"]
+    outcome = inside & (kind == layout.EVENT_OUTCOME)
     statuses[index[outcome]] = events["status"][outcome]
     slots[index[outcome]] = events["slot"][outcome]
-    taken = inside & (events["kind"] == layout.EVENT_FILL_TAKER)
+    taken = inside & (kind == layout.EVENT_FILL_TAKER)
+    placed = taken | (inside & (kind == layout.EVENT_ORDER_RESTED))
+    slots[index[placed]] = events["slot"][placed]
     np.add.at(filled, index[taken], events["quantity"][taken].astype(np.int64))
     return statuses.tolist(), slots.tolist(), filled.tolist()
+
+
+def resolve_quotes(
+    message: bytes,
+    first: int,
+    events: npt.NDArray[np.void],
+    statuses: list[int],
+    slots: list[int],
+    at: int,
+) -> None:
+    """Fill in the legs of a message's mass quotes: applied with the quote, or as reported.
+
+    `first` is the message's first record in its block, `at` the same in the two lists.
+    """
+    kinds = message[32::32]
+    position = kinds.find(layout.MASS_QUOTE)
+    while position >= 0:
+        quote = 32 * (position + 1)
+        legs = int.from_bytes(message[quote + 6 : quote + 8], "little")
+        reported = (events["kind"] == layout.EVENT_QUOTE_LEG) & (
+            events["index"] == first + position
+        )
+        failed = dict(
+            zip(events["slot"][reported].tolist(), events["status"][reported].tolist(), strict=True)
+        )
+        slots[at + position] = 0
+        for leg in range(position + 1, position + 1 + legs):
+            record = 32 * (leg + 1)
+            slot = int.from_bytes(message[record + 4 : record + 6], "little")
+            slots[at + leg] = slot
+            statuses[at + leg] = statuses[at + position] or failed.get(slot, 0)
+        position = kinds.find(layout.MASS_QUOTE, position + 1 + legs)
