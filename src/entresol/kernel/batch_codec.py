@@ -24,7 +24,7 @@ from entresol.kernel.codec.entropy import (
 )
 from entresol.kernel.codec.model import lane_memory_at
 from entresol.kernel.codec.operations import decode_operation
-from entresol.kernel.codec.tables import read_shapes, read_tables
+from entresol.kernel.codec.tables import read_tables
 from entresol.kernel.layout import BATCH_DATA_BASE, DURABLE_BASE, PARAMS_BASE, SCRATCH_BLOCK_BASE
 from entresol.kernel.rejections import Invalid
 from entresol.kernel.subset import (
@@ -110,7 +110,6 @@ def open_decoder(memory: int) -> int:
     if status != 0:
         return status
     cursor = cursor_at(memory + codec.CURSOR_BASE)
-    read_shapes(memory)
     read_tables(memory)
     if i64(cursor.error) == 0:
         _open_entropy_decoder(memory, length)
@@ -175,40 +174,31 @@ def _decode_owner_message(memory: int, address: int) -> int:
 
 @kernel_function
 def _decode_valid_until(memory: int, lane: int) -> int:
-    """A lane message's valid-until: whole units beyond the block's time, rarely a fraction."""
+    """Note how far ahead of the block a coded valid-until lies; its milliseconds beyond a unit."""
     cursor = cursor_at(memory + codec.CURSOR_BASE)
     remembered = lane_memory_at(lane)
     value = decode_limited(memory, i64(codec.VALID_UNTIL), i64(4 * codec.MAX_VALID_UNITS))
     units = i64(remembered.valid_units) + unfold(value >> 1)
-    if units > codec.MAX_VALID_UNITS or units < -codec.MAX_VALID_UNITS:
+    if units > codec.MAX_VALID_UNITS or units < -codec.MAX_VALID_UNITS or value == 0:
         reject_encoding(memory)
         units = i64(0)
     remembered.valid_units = units
     cursor.valid_units = units
-    units += divide_truncate(i64(cursor.time_ms), i64(codec.VALID_UNIT_MS))
     fraction = i64(0)
     if value & 1 != 0:
         fraction = read_bits(memory, codec.VALID_FRACTION_BITS)
         if fraction == 0 or fraction >= codec.VALID_UNIT_MS:
             reject_encoding(memory)
-    if units < 0:
-        reject_encoding(memory)
-    return units * codec.VALID_UNIT_MS + fraction
+    return fraction
 
 
 @kernel_function
 def _decode_record_count(memory: int, lane: int) -> int:
-    """Records of a lane message, 1 to 31; at least 1 whatever the input."""
+    """A coded record count: 1 to 31, and not the lane's last."""
     remembered = lane_memory_at(lane)
-    last = i64(remembered.record_count)
     count = decode_limited(memory, i64(codec.RECORD_COUNT), i64(layout.MAX_RECORDS_PER_MESSAGE))
-    if count == last:
-        # A repeated count has the code 0.
+    if count == 0 or count == i64(remembered.record_count):
         reject_encoding(memory)
-    if count == 0:
-        count = last
-    if count == 0:
-        count = i64(1)
     remembered.record_count = count
     return count
 
@@ -218,48 +208,67 @@ def _decode_records(memory: int, lane: int, address: int, count: int) -> None:
     """Decode the records of a lane message to the native `address` and what follows it."""
     remembered = lane_memory_at(lane)
     context = codec.SHAPE_FIRST + i64(remembered.first_class)
+    record = address
     for index in range(count):
-        record = address + _RECORD_BYTES * index
-        decode_operation(memory, lane, record, context, count - 1 - index)
-        kind = model.kind_class(load_u8(record))
+        kind = decode_operation(memory, lane, record, context, count - 1 - index)
+        kind = model.kind_class(kind)
         if index == 0:
             remembered.first_class = kind
         context = codec.SHAPE_NEXT + 2 * kind + (load_u8(record + 1) & layout.FLAG_SELL)
+        record += _RECORD_BYTES
 
 
 @kernel_function
-def _decode_lane_message(memory: int, choice: int, address: int) -> int:
-    """Decode a lane message to the native `address`; its length in bytes, 0 on an error."""
-    cursor = cursor_at(memory + codec.CURSOR_BASE)
-    explicit = choice == codec.LANE_SEQUENCE
-    if explicit:
-        choice = decode_value(memory, i64(codec.LANE))
-    place = i64(0)
-    if choice == codec.LANE_NEW:
+def _decode_lane(memory: int, form: int) -> int:
+    """Native address of the memory of the lane that speaks; 0 after an error."""
+    if form & codec.FORM_NEW_LANE != 0:
         number = read_bits(memory, codec.LANE_BITS)
         if model.lane_place(memory, number) != 0:
             reject_encoding(memory)
             return i64(0)
-        place = model.name_lane(memory, number)
-    else:
-        place = choice - codec.LANE_KNOWN
-        if place < 0 or place >= i64(cursor.touched_count):
-            reject_encoding(memory)
-            return i64(0)
-    expected = model.begin_message(memory, place)
-    sequence = expected
-    if explicit:
-        sequence = read_word(memory)
-        if sequence == expected:
-            reject_encoding(memory)
-    lane = model.lane_memory_address(memory, place)
+        return model.lane_memory_address(memory, model.name_lane(memory, number))
+    place = decode_value(memory, i64(codec.LANE))
+    if place < 0 or place >= i64(cursor_at(memory + codec.CURSOR_BASE).touched_count):
+        reject_encoding(memory)
+        return i64(0)
+    return model.lane_memory_address(memory, place)
+
+
+@kernel_function
+def _decode_sequence(memory: int, expected: int) -> int:
+    """A coded sequence number, which must not be the expected one."""
+    sequence = read_word(memory)
+    if sequence == expected:
+        reject_encoding(memory)
+    return sequence
+
+
+@kernel_function
+def _decode_lane_message(memory: int, form: int, address: int) -> int:
+    """Decode a lane message to the native `address`; its length in bytes, 0 on an error."""
+    lane = _decode_lane(memory, form)
+    if lane == 0:
+        return i64(0)
+    cursor = cursor_at(memory + codec.CURSOR_BASE)
     remembered = lane_memory_at(lane)
+    sequence = model.begin_message(memory, lane)
+    if form & codec.FORM_SEQUENCE != 0:
+        sequence = _decode_sequence(memory, sequence)
     remembered.sequence = sequence + 1
-    valid_until_ms = _decode_valid_until(memory, lane)
-    count = _decode_record_count(memory, lane)
+    fraction = i64(0)
+    if form & codec.FORM_VALID_UNTIL != 0:
+        fraction = _decode_valid_until(memory, lane)
+    units = i64(cursor.time_units) + i64(remembered.valid_units)
+    count = i64(remembered.record_count)
+    if form & codec.FORM_COUNT != 0:
+        count = _decode_record_count(memory, lane)
+    if units < 0 or count == 0:
+        reject_encoding(memory)
+        return i64(0)
     if not _count_records(memory, address, count):
         return i64(0)
     kind = i64(layout.LANE_MESSAGE)
+    valid_until_ms = units * codec.VALID_UNIT_MS + fraction
     target = i64(remembered.lane)
     _write_message_header(address, target, count, kind, valid_until_ms, sequence)
     _decode_records(memory, lane, address + _RECORD_BYTES, count)
@@ -276,11 +285,11 @@ def _decode_messages(memory: int, count: int) -> int:
     start = memory + SCRATCH_BLOCK_BASE + _BLOCK_HEADER_BYTES
     address = start
     for _ in range(count):
-        choice = decode_value(memory, i64(codec.LANE))
-        if choice == codec.LANE_OWNER:
+        form = decode_limited(memory, i64(codec.FORM), i64(codec.FORM_OWNER))
+        if form == codec.FORM_OWNER:
             address += _decode_owner_message(memory, address)
         else:
-            address += _decode_lane_message(memory, choice, address)
+            address += _decode_lane_message(memory, form, address)
         if i64(cursor.error) != 0:
             break
     return address - start
@@ -318,6 +327,7 @@ def next_block(memory: int) -> int:
         reject_encoding(memory)
         time_ms = i64(0)
     cursor.time_ms = time_ms
+    cursor.time_units = divide_truncate(time_ms, i64(codec.VALID_UNIT_MS))
     inbox_count = decode_limited(memory, i64(codec.INBOX_COUNT), i64(0xFFFF_FFFF))
     limit = i64(layout.MAX_MESSAGES_PER_BLOCK)
     message_count = decode_limited(memory, i64(codec.MESSAGE_COUNT), limit)

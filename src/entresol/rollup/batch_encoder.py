@@ -23,7 +23,6 @@ from entresol.rollup.entropy_tables import (
     choose_tables,
     histogram,
     logarithms,
-    varint,
 )
 from entresol.rollup.errors import BatchEncodingError
 
@@ -136,18 +135,16 @@ class BatchEncoder:
         contexts, values = self._contexts[:count], self._values[:count].copy()
         exponent = int(self._sink["value_exponent"][0])
         _scale_oracle_values(contexts, values, exponent)
-        shapes = _choose_shapes(contexts, values)
-        tables, choices = choose_tables(_histograms(contexts, values, shapes))
+        tables, choices = choose_tables(_histograms(contexts, values))
         out = bytearray([codec.CODEC_VERSION, exponent])
         out += self._blocks.to_bytes(2, "little") + len(lane_signatures).to_bytes(4, "little")
         out += b"".join(lane_signatures)
-        out += _encode_shapes(shapes)
         out.append(len(tables))
         out += b"".join(table.encode() for table in tables)
         if tables:
             out += bytes(choices)
         out += bytes(-len(out) % 4)
-        return bytes(out) + encode_stream(contexts, values, shapes, PackedTables(tables, choices))
+        return bytes(out) + encode_stream(contexts, values, PackedTables(tables, choices))
 
 
 def _grown(array: np.ndarray, length: int) -> np.ndarray:
@@ -163,48 +160,16 @@ def _scale_oracle_values(contexts: np.ndarray, values: np.ndarray, exponent: int
     values[chosen] = (changes << 1) ^ (changes >> 63)
 
 
-def _is_shape(contexts: np.ndarray) -> np.ndarray:
-    chosen: np.ndarray = (contexts >= codec.SHAPE_FIRST) & (contexts < codec.SLOT)
-    return chosen
-
-
-def _choose_shapes(contexts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Shapes worth naming, ascending: the most frequent, and none seen only once in many."""
-    shapes, counts = np.unique(values[_is_shape(contexts)], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[: codec.MAX_SHAPES]
-    if len(shapes) > codec.MAX_SHAPES:
-        order = order[counts[order] > 1]
-    return np.sort(shapes[order])
-
-
-def _histograms(
-    contexts: np.ndarray, values: np.ndarray, shapes: np.ndarray
-) -> dict[int, Histogram]:
-    """Histogram of every context in use; shapes count under their index."""
-    counted = values.copy()
-    chosen = _is_shape(contexts)
-    if len(shapes):
-        places = np.searchsorted(shapes, values[chosen])
-        known = shapes[np.minimum(places, len(shapes) - 1)] == values[chosen]
-        counted[chosen] = np.where(known, places, len(shapes))
+def _histograms(contexts: np.ndarray, values: np.ndarray) -> dict[int, Histogram]:
+    """Histogram of the values of every context in use."""
     order = np.argsort(contexts, kind="stable")
-    ordered = contexts[order]
-    edges = np.searchsorted(ordered, np.arange(codec.CONTEXTS + 1))
-    unsigned = counted.view(np.uint64)[order]
+    edges = np.searchsorted(contexts[order], np.arange(codec.CONTEXTS + 1))
+    unsigned = values.view(np.uint64)[order]
     return {
         context: histogram(unsigned[edges[context] : edges[context + 1]])
         for context in range(codec.CONTEXTS)
         if edges[context] < edges[context + 1]
     }
-
-
-def _encode_shapes(shapes: np.ndarray) -> bytes:
-    out = bytearray([len(shapes)])
-    previous = -1
-    for shape in shapes.tolist():
-        out += varint(shape - previous - 1)
-        previous = shape
-    return bytes(out)
 
 
 def encode_batch(

@@ -13,7 +13,7 @@ from entresol.kernel import layout
 from entresol.kernel.codec import format as codec
 from entresol.kernel.codec import model
 from entresol.kernel.codec.entropy import cursor_at, fold
-from entresol.kernel.codec.model import is_oracle, is_order, lane_memory_at
+from entresol.kernel.codec.model import is_oracle, is_order, lane_memory_at, slot_memory_at
 from entresol.kernel.codec.tables import bucket_bits, bucket_of
 from entresol.kernel.layout import DURABLE_BASE, SCRATCH_BLOCK_BASE, _record
 from entresol.kernel.subset import (
@@ -109,50 +109,19 @@ def _push_word(sink: int, word: int) -> None:
 
 
 @kernel_function
-def _extract_rare(sink: int, address: int, coded: int) -> None:
-    """Value (of a kind that is no oracle's), account and count, where coded."""
-    record = operation_at(address)
-    if coded & codec.CODED_VALUE != 0:
-        _push(sink, i64(codec.VALUE + model.VALUE_OTHER), fold(i64(record.value)))
-    if coded & codec.CODED_ACCOUNT != 0:
-        _push(sink, i64(codec.ACCOUNT), i64(record.account))
-    if coded & codec.CODED_COUNT != 0:
-        _push(sink, i64(codec.COUNT), i64(record.count))
-
-
-@kernel_function
-def _slot_code(lane: int, address: int, kind: int) -> int:
-    """CODED bits of the slot; remembers the slot."""
-    slot = i64(operation_at(address).slot)
-    if slot == layout.ANY_SLOT:
-        return i64(codec.ANY_SLOT)
-    expected = i64(0)
-    if is_order(kind) or kind == layout.CANCEL:
-        remembered = lane_memory_at(lane)
-        expected = (i64(remembered.slot) + 1) & _HALF
-        remembered.slot = slot
-    return i64(codec.CODED_SLOT if slot != expected else 0)
-
-
-@kernel_function
-def _push_slot(sink: int, kind: int, slot: int, before: int) -> None:
-    """The slot's residual; `before` is the lane's slot before this record."""
-    if is_order(kind):
-        context = codec.SLOT + model.SLOT_ORDER
-    elif kind == layout.CANCEL:
-        context = codec.SLOT + model.SLOT_CANCEL
-    else:
-        _push(sink, i64(codec.SLOT + model.SLOT_OTHER), (fold(model.signed_half(slot)) & _HALF) - 1)
-        return
-    residual = model.signed_half(slot - before - 1)
-    _push(sink, i64(context), (fold(residual) & _HALF) - 1)
-
-
-@kernel_function
 def _coded(value: int, expected: int, bit: int) -> int:
+    """The shape's bit of a field: set unless the field is as expected."""
     if value != expected:
         return i64(bit)
     return i64(0)
+
+
+@kernel_function
+def _slot_code(slot: int, expected: int) -> int:
+    """CODED bits of a slot."""
+    if slot == layout.ANY_SLOT:
+        return i64(codec.ANY_SLOT)
+    return _coded(slot, expected & _HALF, i64(codec.CODED_SLOT))
 
 
 @kernel_function
@@ -165,78 +134,129 @@ def _rare_code(address: int, expected_count: int) -> int:
 
 
 @kernel_function
-def _push_order_price(sink: int, context: int, price: int, expected: int, flags: int) -> None:
-    residual = price - expected
-    if context != model.PRICE_MEMORY and flags & layout.FLAG_SELL != 0:
-        residual = -residual
-    value = fold(model.signed_word(residual)) & _WORD
-    _push(sink, codec.PRICE + context, value - 1)
+def _push_slot(sink: int, coded: int, context: int, slot: int, expected: int) -> None:
+    if coded & codec.CODED_SLOT != 0:
+        residual = model.signed_half(slot - expected)
+        _push(sink, context, (fold(residual) & _HALF) - 1)
 
 
 @kernel_function
-def _push_order_fields(
-    sink: int, lane: int, address: int, coded: int, price_context: int, expected_price: int
+def _push_rare(sink: int, address: int, coded: int) -> None:
+    """Twin of _decode_rare."""
+    record = operation_at(address)
+    if coded & codec.CODED_VALUE != 0:
+        _push(sink, i64(codec.VALUE + model.VALUE_OTHER), fold(i64(record.value)))
+    if coded & codec.CODED_ACCOUNT != 0:
+        _push(sink, i64(codec.ACCOUNT), i64(record.account))
+    if coded & codec.CODED_COUNT != 0:
+        _push(sink, i64(codec.COUNT), i64(record.count))
+
+
+@kernel_function
+def _push_price_and_label(
+    sink: int, lane: int, address: int, coded: int, context: int, expected: int
 ) -> None:
-    """Price and label of an order-like record, where coded."""
+    """Price and label of an order-like record, where coded; `context` is the price's."""
     record = operation_at(address)
     empties = i64(record.quantity) == 0
     if coded & codec.CODED_PRICE != 0:
         price = i64(record.price)
-        if empties:
-            _push(sink, i64(codec.PRICE + model.PRICE_OTHER), price)
-        else:
-            _push_order_price(sink, price_context, price, expected_price, i64(record.flags))
+        if not empties:
+            residual = price - expected
+            outward = context != codec.PRICE + model.PRICE_REQUOTED
+            if outward and i64(record.flags) & layout.FLAG_SELL != 0:
+                residual = -residual
+            price = (fold(model.signed_word(residual)) & _WORD) - 1
+        _push(sink, context, price)
     if coded & codec.CODED_LABEL != 0:
         label = i64(record.label)
-        if empties:
-            _push(sink, i64(codec.LABEL), label)
-        else:
+        if not empties:
             residual = model.signed_word(label - i64(lane_memory_at(lane).label))
-            _push(sink, i64(codec.LABEL), fold(residual) & _WORD)
+            label = fold(residual) & _WORD
+        _push(sink, i64(codec.LABEL), label)
+
+
+@kernel_function
+def _remember_order(memory: int, lane: int, seen: int, address: int, before: int) -> None:
+    """What the decoder keeps of an order-like record."""
+    record = operation_at(address)
+    if i64(record.quantity) == 0:
+        slot_memory_at(seen).known = 0
+        return
+    price = i64(record.price)
+    quantity = i64(record.quantity)
+    instrument = i64(record.instrument)
+    side = i64(record.flags) & layout.FLAG_SELL
+    model.remember_price(memory, before, price, instrument, side)
+    model.remember_slot(seen, price, quantity, instrument, side)
+    model.remember_lane(lane, quantity, instrument, i64(record.label))
+
+
+@kernel_function
+def _recall(memory: int, lane: int, slot: int) -> int:
+    """Memory of the slot an order-like record names; the lane remembers the slot."""
+    if slot == layout.ANY_SLOT:
+        return model.recall_no_slot(memory)
+    remembered = lane_memory_at(lane)
+    remembered.slot = slot
+    return model.recall_slot(memory, i64(remembered.account), slot)
 
 
 @kernel_function
 def _extract_order(memory: int, sink: int, lane: int, address: int, context: int) -> None:
     """Twin of _decode_order."""
     record = operation_at(address)
-    kind = i64(record.kind)
+    remembered = lane_memory_at(lane)
     slot = i64(record.slot)
-    before = i64(lane_memory_at(lane).slot)
-    coded = _slot_code(lane, address, kind)
-    if slot == layout.ANY_SLOT:
-        seen = model.forget_any_slot(memory)
-    else:
-        seen = model.recall_slot(memory, i64(lane_memory_at(lane).account), slot)
-    flags = i64(record.flags)
     instrument = i64(record.instrument)
     quantity = i64(record.quantity)
-    expected = model.predicted_instrument(lane, seen)
-    coded |= _coded(instrument, expected, i64(codec.CODED_INSTRUMENT))
-    quantity_context = model.quantity_context(seen, instrument)
-    expected = model.predicted_quantity(lane, seen, quantity_context)
-    coded |= _coded(quantity, expected, i64(codec.CODED_QUANTITY))
-    price_context = i64(model.PRICE_OTHER)
-    expected_price = model.emptied_price(seen, instrument)
+    flags = i64(record.flags)
+    next_slot = i64(remembered.slot) + 1
+    seen = _recall(memory, lane, slot)
+    place = slot_memory_at(seen)
+    shape_flags = flags
+    expected_instrument = i64(remembered.instrument) & _HALF
+    expected_quantity = i64(remembered.quantity)
+    quantity_context = i64(codec.QUANTITY + model.QUANTITY_NEW)
+    before = i64(-1)
+    if i64(place.known) != 0:
+        shape_flags ^= i64(place.side)
+        expected_instrument = i64(place.instrument)
+        if instrument == expected_instrument:
+            expected_quantity = i64(place.quantity)
+            quantity_context = i64(codec.QUANTITY + model.QUANTITY_REQUOTED)
+            before = i64(place.price)
     expected_label = i64(0)
-    if quantity != 0:
-        price_context = model.price_context(seen, instrument, flags)
-        expected_price = model.predicted_price(memory, seen, instrument, flags, price_context)
-        expected_label = model.predicted_label(lane)
+    if quantity == 0:
+        price_context = i64(codec.PRICE + model.PRICE_OTHER)
+        expected_price = before if before >= 0 else i64(0)
+    else:
+        expected_label = model.expected_label(lane)
+        if before >= 0:
+            price_context = i64(codec.PRICE + model.PRICE_REQUOTED)
+            expected_price = model.requoted_price(memory, before, instrument)
+        else:
+            price_context = model.new_price_context(flags)
+            expected_price = model.new_price(memory, instrument, flags)
+    coded = _slot_code(slot, next_slot) | _rare_code(address, i64(0))
+    coded |= _coded(instrument, expected_instrument, i64(codec.CODED_INSTRUMENT))
+    coded |= _coded(quantity, expected_quantity, i64(codec.CODED_QUANTITY))
     coded |= _coded(i64(record.price), expected_price, i64(codec.CODED_PRICE))
     coded |= _coded(i64(record.label), expected_label, i64(codec.CODED_LABEL))
-    coded |= _rare_code(address, i64(0))
-    flags ^= model.predicted_flags(seen)
-    shape = (kind << codec.SHAPE_KIND_SHIFT) | (flags << codec.SHAPE_FLAGS_SHIFT) | coded
-    _push(sink, context, shape)
-    if coded & codec.CODED_SLOT != 0:
-        _push_slot(sink, kind, slot, before)
+    _push(sink, context, _shape(i64(record.kind), shape_flags, coded))
+    _push_slot(sink, coded, i64(codec.SLOT + model.SLOT_ORDER), slot, next_slot)
     if coded & codec.CODED_INSTRUMENT != 0:
         _push(sink, i64(codec.INSTRUMENT + model.INSTRUMENT_ORDER), instrument)
     if coded & codec.CODED_QUANTITY != 0:
-        _push(sink, codec.QUANTITY + quantity_context, quantity)
-    _push_order_fields(sink, lane, address, coded, price_context, expected_price)
-    _extract_rare(sink, address, coded)
-    model.remember_order(memory, lane, seen, address)
+        _push(sink, quantity_context, quantity)
+    _push_rare(sink, address, coded)
+    _push_price_and_label(sink, lane, address, coded, price_context, expected_price)
+    _remember_order(memory, lane, seen, address, before)
+
+
+@kernel_function
+def _shape(kind: int, flags: int, coded: int) -> int:
+    return (kind << codec.SHAPE_KIND_SHIFT) | (flags << codec.SHAPE_FLAGS_SHIFT) | coded
 
 
 @kernel_function
@@ -256,8 +276,27 @@ def _note_unit(sink: int, value: int) -> None:
 
 
 @kernel_function
+def _extract_oracle(memory: int, sink: int, lane: int, address: int, coded: int) -> None:
+    """Twin of _decode_oracle; the change of price is divided by its unit when that is known."""
+    record = operation_at(address)
+    remembered = lane_memory_at(lane)
+    instrument = i64(record.instrument)
+    remembered.instrument = instrument
+    if coded & codec.CODED_INSTRUMENT != 0:
+        _push(sink, i64(codec.INSTRUMENT + model.INSTRUMENT_OTHER), instrument)
+    price = _oracle_before(memory, i64(record.kind), instrument)
+    _note_unit(sink, i64(record.value))
+    _note_unit(sink, price)
+    if coded & codec.CODED_VALUE != 0:
+        context = i64(codec.VALUE + model.VALUE_INDEX)
+        if i64(record.kind) == layout.ORACLE_MARK:
+            context = i64(codec.VALUE + model.VALUE_MARK)
+        _push(sink, context, i64(record.value) - price)
+
+
+@kernel_function
 def _oracle_before(memory: int, kind: int, instrument: int) -> int:
-    """The oracle price before the block; divided by the unit once that is known."""
+    """The oracle price before the block."""
     durable = durable_at(memory + DURABLE_BASE)
     if kind == layout.ORACLE_INDEX:
         return i64(durable.underlying[instrument & (layout.UNDERLYINGS - 1)].index)
@@ -269,20 +308,29 @@ def _other_code(memory: int, lane: int, address: int, left: int) -> int:
     """CODED bits of a record that is no order, without the slot's."""
     record = operation_at(address)
     kind = i64(record.kind)
+    coded = _coded(i64(record.quantity), i64(0), i64(codec.CODED_QUANTITY))
+    coded |= _coded(i64(record.price), i64(0), i64(codec.CODED_PRICE))
+    coded |= _coded(i64(record.label), i64(0), i64(codec.CODED_LABEL))
+    coded |= _rare_code(address, left if kind == layout.MASS_QUOTE else i64(0))
     expected = i64(0)
     if is_oracle(kind):
         expected = (i64(lane_memory_at(lane).instrument) + 1) & _HALF
-    coded = _coded(i64(record.instrument), expected, i64(codec.CODED_INSTRUMENT))
-    coded |= _coded(i64(record.quantity), i64(0), i64(codec.CODED_QUANTITY))
-    coded |= _coded(i64(record.price), i64(0), i64(codec.CODED_PRICE))
-    coded |= _coded(i64(record.label), i64(0), i64(codec.CODED_LABEL))
-    expected = left if kind == layout.MASS_QUOTE else i64(0)
-    coded |= _rare_code(address, expected)
-    if is_oracle(kind):
         before = _oracle_before(memory, kind, i64(record.instrument))
         coded &= ~codec.CODED_VALUE
         coded |= _coded(i64(record.value), before, i64(codec.CODED_VALUE))
-    return coded
+    return coded | _coded(i64(record.instrument), expected, i64(codec.CODED_INSTRUMENT))
+
+
+@kernel_function
+def _push_unpredicted(sink: int, address: int, coded: int) -> None:
+    """Twin of _decode_unpredicted."""
+    record = operation_at(address)
+    if coded & codec.CODED_QUANTITY != 0:
+        _push(sink, i64(codec.QUANTITY + model.QUANTITY_OTHER), i64(record.quantity))
+    if coded & codec.CODED_PRICE != 0:
+        _push(sink, i64(codec.PRICE + model.PRICE_OTHER), i64(record.price))
+    if coded & codec.CODED_LABEL != 0:
+        _push(sink, i64(codec.LABEL), i64(record.label))
 
 
 @kernel_function
@@ -292,32 +340,26 @@ def _extract_other(
     """Twin of _decode_other_kind."""
     record = operation_at(address)
     kind = i64(record.kind)
-    instrument = i64(record.instrument)
-    before = i64(lane_memory_at(lane).slot)
-    coded = _slot_code(lane, address, kind) | _other_code(memory, lane, address, left)
-    shape = (kind << codec.SHAPE_KIND_SHIFT) | (i64(record.flags) << codec.SHAPE_FLAGS_SHIFT)
-    _push(sink, context, shape | coded)
-    if coded & codec.CODED_SLOT != 0:
-        _push_slot(sink, kind, i64(record.slot), before)
-    if coded & codec.CODED_INSTRUMENT != 0:
-        _push(sink, i64(codec.INSTRUMENT + model.INSTRUMENT_OTHER), instrument)
-    if coded & codec.CODED_QUANTITY != 0:
-        _push(sink, i64(codec.QUANTITY + model.QUANTITY_OTHER), i64(record.quantity))
-    if coded & codec.CODED_PRICE != 0:
-        _push(sink, i64(codec.PRICE + model.PRICE_OTHER), i64(record.price))
-    if coded & codec.CODED_LABEL != 0:
-        _push(sink, i64(codec.LABEL), i64(record.label))
-    if not is_oracle(kind):
-        _extract_rare(sink, address, coded)
+    slot = i64(record.slot)
+    expected = i64(0)
+    slot_context = i64(codec.SLOT + model.SLOT_OTHER)
+    if kind == layout.CANCEL:
+        remembered = lane_memory_at(lane)
+        expected = i64(remembered.slot) + 1
+        slot_context = i64(codec.SLOT + model.SLOT_CANCEL)
+        if slot != layout.ANY_SLOT:
+            remembered.slot = slot
+    coded = _slot_code(slot, expected) | _other_code(memory, lane, address, left)
+    _push(sink, context, _shape(kind, i64(record.flags), coded))
+    _push_slot(sink, coded, slot_context, slot, expected)
+    _push_unpredicted(sink, address, coded)
+    if is_oracle(kind):
+        _push_rare(sink, address, coded & ~codec.CODED_VALUE)
+        _extract_oracle(memory, sink, lane, address, coded)
         return
-    lane_memory_at(lane).instrument = instrument
-    _extract_rare(sink, address, coded & ~codec.CODED_VALUE)
-    price = _oracle_before(memory, kind, instrument)
-    _note_unit(sink, i64(record.value))
-    _note_unit(sink, price)
-    if coded & codec.CODED_VALUE != 0:
-        column = model.VALUE_MARK if kind == layout.ORACLE_MARK else model.VALUE_INDEX
-        _push(sink, i64(codec.VALUE + column), i64(record.value) - price)
+    if coded & codec.CODED_INSTRUMENT != 0:
+        _push(sink, i64(codec.INSTRUMENT + model.INSTRUMENT_OTHER), i64(record.instrument))
+    _push_rare(sink, address, coded)
 
 
 # --- messages --------------------------------------------------------------------------------
@@ -342,26 +384,38 @@ def _extract_records(memory: int, sink: int, lane: int, address: int, count: int
 
 
 @kernel_function
-def _extract_valid_until(memory: int, sink: int, lane: int, valid_until_ms: int) -> int:
-    """Twin of _decode_valid_until."""
+def _valid_units(memory: int, valid_until_ms: int) -> int:
+    """How many units ahead of the block's time; beyond MAX_VALID_UNITS if it cannot be carried."""
+    cursor = cursor_at(memory + codec.CURSOR_BASE)
+    if valid_until_ms < 0:
+        return i64(codec.MAX_VALID_UNITS + 1)
+    unit = i64(codec.VALID_UNIT_MS)
+    units = divide_truncate(valid_until_ms, unit) - i64(cursor.time_units)
+    if units < -codec.MAX_VALID_UNITS:
+        return i64(codec.MAX_VALID_UNITS + 1)
+    return units
+
+
+@kernel_function
+def _push_lane_fields(memory: int, sink: int, lane: int, address: int, form: int) -> None:
+    """Sequence, valid-until and record count of a lane message, where its form codes them."""
+    header = message_header_at(address)
     cursor = cursor_at(memory + codec.CURSOR_BASE)
     remembered = lane_memory_at(lane)
-    if valid_until_ms < 0:
-        return BAD_VALID_UNTIL
-    unit = i64(codec.VALID_UNIT_MS)
-    units = divide_truncate(valid_until_ms, unit) - divide_truncate(i64(cursor.time_ms), unit)
-    if units > codec.MAX_VALID_UNITS or units < -codec.MAX_VALID_UNITS:
-        return BAD_VALID_UNTIL
-    fraction = remainder_truncate(valid_until_ms, unit)
-    value = fold(units - i64(remembered.valid_units)) << 1
-    if fraction != 0:
-        value |= 1
-    _push(sink, i64(codec.VALID_UNTIL), value)
-    if fraction != 0:
-        _push(sink, i64(RAW + codec.VALID_FRACTION_BITS), fraction)
-    remembered.valid_units = units
-    cursor.valid_units = units
-    return OK
+    if form & codec.FORM_SEQUENCE != 0:
+        _push_word(sink, i64(header.sequence))
+    if form & codec.FORM_VALID_UNTIL != 0:
+        units = _valid_units(memory, i64(header.valid_until_ms))
+        fraction = remainder_truncate(i64(header.valid_until_ms), i64(codec.VALID_UNIT_MS))
+        value = fold(units - i64(remembered.valid_units)) << 1
+        _push(sink, i64(codec.VALID_UNTIL), value | (fraction != 0))
+        if fraction != 0:
+            _push(sink, i64(RAW + codec.VALID_FRACTION_BITS), fraction)
+        remembered.valid_units = units
+        cursor.valid_units = units
+    if form & codec.FORM_COUNT != 0:
+        _push(sink, i64(codec.RECORD_COUNT), i64(header.record_count))
+        remembered.record_count = i64(header.record_count)
 
 
 @kernel_function
@@ -374,29 +428,33 @@ def _extract_lane_message(memory: int, sink: int, address: int) -> int:
         return BAD_TARGET
     if count < 1 or count > layout.MAX_RECORDS_PER_MESSAGE:
         return BAD_MESSAGE
+    valid_until_ms = i64(header.valid_until_ms)
+    units = _valid_units(memory, valid_until_ms)
+    if units > codec.MAX_VALID_UNITS:
+        return BAD_VALID_UNTIL
+    form = i64(0)
     place = model.lane_place(memory, number) - 1
-    is_new = place < 0
-    if is_new:
-        place = model.name_lane(memory, number)
+    if place < 0:
+        form |= codec.FORM_NEW_LANE
+        lane = model.lane_memory_address(memory, model.name_lane(memory, number))
+    else:
+        lane = model.lane_memory_address(memory, place)
+    remembered = lane_memory_at(lane)
     sequence = i64(header.sequence)
-    explicit = sequence != model.begin_message(memory, place)
-    if explicit:
-        _push(sink, i64(codec.LANE), i64(codec.LANE_SEQUENCE))
-    if is_new:
-        _push(sink, i64(codec.LANE), i64(codec.LANE_NEW))
+    if sequence != model.begin_message(memory, lane):
+        form |= codec.FORM_SEQUENCE
+    remembered.sequence = sequence + 1
+    fraction = remainder_truncate(valid_until_ms, i64(codec.VALID_UNIT_MS))
+    if units != i64(remembered.valid_units) or fraction != 0:
+        form |= codec.FORM_VALID_UNTIL
+    if count != i64(remembered.record_count):
+        form |= codec.FORM_COUNT
+    _push(sink, i64(codec.FORM), form)
+    if place < 0:
         _push(sink, i64(RAW + codec.LANE_BITS), number)
     else:
-        _push(sink, i64(codec.LANE), codec.LANE_KNOWN + place)
-    if explicit:
-        _push_word(sink, sequence)
-    lane = model.lane_memory_address(memory, place)
-    remembered = lane_memory_at(lane)
-    remembered.sequence = sequence + 1
-    status = _extract_valid_until(memory, sink, lane, i64(header.valid_until_ms))
-    if status != OK:
-        return status
-    _push(sink, i64(codec.RECORD_COUNT), i64(0) if i64(remembered.record_count) == count else count)
-    remembered.record_count = count
+        _push(sink, i64(codec.LANE), place)
+    _push_lane_fields(memory, sink, lane, address, form)
     _extract_records(memory, sink, lane, address + _RECORD_BYTES, count)
     return OK
 
@@ -413,7 +471,7 @@ def _extract_owner_message(memory: int, sink: int, address: int) -> int:
     cursor = cursor_at(memory + codec.CURSOR_BASE)
     expected = i64(durable_at(memory + DURABLE_BASE).account[account].owner_nonce) + 1
     late = i64(header.valid_until_ms) - i64(cursor.time_ms)
-    _push(sink, i64(codec.LANE), i64(codec.LANE_OWNER))
+    _push(sink, i64(codec.FORM), i64(codec.FORM_OWNER))
     _push(sink, i64(RAW + codec.ACCOUNT_BITS), account)
     context = i64(codec.OWNER + model.OWNER_SEQUENCE)
     _push(sink, context, fold(i64(header.sequence) - expected))
@@ -465,6 +523,7 @@ def extract_block(memory: int, sink: int) -> int:
         return BAD_BLOCK_TIME
     cursor.block_index = i64(cursor.block_index) + 1
     cursor.time_ms = time_ms
+    cursor.time_units = divide_truncate(time_ms, i64(codec.VALID_UNIT_MS))
     _push(sink, i64(codec.BLOCK_TIME), time_ms - i64(state.last_time_ms))
     _push(sink, i64(codec.INBOX_COUNT), i64(block.inbox_count))
     _push(sink, i64(codec.MESSAGE_COUNT), i64(block.message_count))

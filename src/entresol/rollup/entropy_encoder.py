@@ -17,8 +17,6 @@ from entresol.rollup.entropy_tables import Table
 WORDS_PER_ITEM: Final = 4
 """More than any item takes: 12 bits of symbol and 61 extra bits are under three words."""
 
-_SHAPES_END: Final = codec.SLOT
-
 
 class PackedTables:
     """All tables of a batch as arrays, table 0 the uniform one."""
@@ -93,7 +91,6 @@ def _place_in(array: np.ndarray, count: int, value: int) -> int:
 def encode_items(
     contexts: np.ndarray,
     values: np.ndarray,
-    shapes: np.ndarray,
     words: np.ndarray,
     choices: np.ndarray,
     logs: np.ndarray,
@@ -117,12 +114,6 @@ def encode_items(
         if context >= RAW:
             state, count = _put_bits(words, state, count, value, context - RAW)
             continue
-        if codec.SHAPE_FIRST <= context < _SHAPES_END:
-            place = _place_in(shapes, len(shapes), value)
-            if place < 0:
-                state, count = _put_bits(words, state, count, value, i64(codec.SHAPE_BITS))
-                place = i64(len(shapes))
-            value = place
         table = choices[context]
         log = logs[table]
         single = _place_in(singles[table], single_counts[table], value)
@@ -151,7 +142,6 @@ def encode_items(
 def encode_stream(
     contexts: npt.NDArray[np.uint16],
     values: npt.NDArray[np.int64],
-    shapes: npt.NDArray[np.int64],
     tables: PackedTables,
 ) -> bytes:
     """The decoder's first state (8 bytes) and its words, for items in the order they are read."""
@@ -159,7 +149,6 @@ def encode_stream(
     state, count = encode_items(
         contexts,
         values,
-        shapes,
         words,
         tables.choices,
         tables.logs,

@@ -48,6 +48,7 @@ COLUMNS: Final = (
     ("block_time", 1),
     ("inbox_count", 1),
     ("message_count", 1),
+    ("form", 1),
     ("lane", 1),
     ("valid_until", 1),
     ("record_count", 1),
@@ -78,6 +79,7 @@ def _first_context(name: str) -> int:
 BLOCK_TIME: Final = _first_context("block_time")
 INBOX_COUNT: Final = _first_context("inbox_count")
 MESSAGE_COUNT: Final = _first_context("message_count")
+FORM: Final = _first_context("form")
 LANE: Final = _first_context("lane")
 VALID_UNTIL: Final = _first_context("valid_until")
 RECORD_COUNT: Final = _first_context("record_count")
@@ -96,14 +98,16 @@ CONTEXTS: Final = sum(contexts for _, contexts in COLUMNS)
 
 # --- values with a meaning of their own ------------------------------------------------------
 
-LANE_OWNER: Final = 0
-"""Lane column: an owner message follows."""
-LANE_NEW: Final = 1
-"""Lane column: a lane not named before in this batch, as LANE_BITS raw bits."""
-LANE_SEQUENCE: Final = 2
-"""Lane column: the sequence number is not the expected one; it follows as two 32-bit halves."""
-LANE_KNOWN: Final = 3
-"""Lane column: this plus the lane's place in the order of first naming."""
+FORM_VALID_UNTIL: Final = 1
+"""Form column, bit: valid-until is coded, else it lies as far ahead as the lane's last one."""
+FORM_COUNT: Final = 2
+"""Form column, bit: the record count is coded, else it is the lane's last one."""
+FORM_NEW_LANE: Final = 4
+"""Form column, bit: a lane not named before, as LANE_BITS raw bits, else its place is coded."""
+FORM_SEQUENCE: Final = 8
+"""Form column, bit: the sequence number is not the expected one and follows as 64 raw bits."""
+FORM_OWNER: Final = 16
+"""Form column, the largest value: an owner message."""
 
 LANE_BITS: Final = 15
 ACCOUNT_BITS: Final = 14
@@ -133,7 +137,7 @@ CODED_LABEL: Final = 128
 ANY_SLOT: Final = 256
 """The slot is layout.ANY_SLOT; CODED_SLOT must not be set beside it."""
 
-MAX_SHAPES: Final = 255
+CODED_RARE: Final = CODED_VALUE | CODED_ACCOUNT | CODED_COUNT
 
 # --- scratch ---------------------------------------------------------------------------------
 
@@ -147,11 +151,11 @@ CURSOR = _record(
         ("block_index", "u8"),  # 1 for the first block
         ("signature_count", "u8"),
         ("operation_count", "u8"),
-        ("shape_count", "u8"),
         ("value_unit", "i8"),
         ("touched_count", "u8"),  # lanes named so far
         ("valid_units", "i8"),  # of the last message
         ("time_ms", "u8"),  # of the block being decoded
+        ("time_units", "u8"),  # the same in VALID_UNIT_MS, rounded down
     ],
     128,
 )
@@ -182,29 +186,24 @@ SLOT_MEMORY = _record(
         ("quantity", "u4"),
         ("instrument", "u2"),
         ("side", "u1"),
-        ("status", "u1"),
+        ("known", "u1"),  # 1 if an order was seen and not emptied since
     ],
     16,
 )
 """What the codec remembers of an order slot; a miss is filled from the order in state."""
 
-SLOT_UNKNOWN: Final = 0
-SLOT_LIVE: Final = 1
-SLOT_EMPTIED: Final = 2
-"""Slot memory: no order was seen, one was placed, or a leg of quantity 0 emptied it."""
-
 MESSAGE_MEMORY = _record(
     [
         ("shift", "u4"),  # price change of the last requoted order in this message
         ("shift_instrument", "u4"),
-        ("has_price", "u4"),  # 1 after an order-like record in this message
-        ("price", "u4"),  # of that record
-        ("price_instrument", "u4"),
-        ("price_side", "u4"),
+        ("price", "u4"),  # of the last order in this message
+        ("price_book", "u4"),  # 2 * instrument + side of that order; NO_BOOK before the first
     ],
     64,
 )
 """What the codec remembers within one message."""
+
+NO_BOOK: Final = 0xFFFF_FFFF
 
 TABLE = _record(
     [
@@ -229,9 +228,9 @@ SYMBOL_BYTES: Final = SYMBOL.itemsize
 
 CURSOR_BASE: Final = layout.SCRATCH_DECODER_BASE
 MESSAGE_MEMORY_BASE: Final = CURSOR_BASE + 0x100
-ANY_SLOT_MEMORY_BASE: Final = CURSOR_BASE + 0x180
+NO_SLOT_MEMORY_BASE: Final = CURSOR_BASE + 0x180
+"""Stands for a slot that is not known: always empty when read."""
 CONTEXT_TABLES_BASE: Final = CURSOR_BASE + 0x400
-SHAPES_BASE: Final = CURSOR_BASE + 0x1000
 LANE_PLACES_BASE: Final = CURSOR_BASE + 0x1_0000
 """u4 per lane: 1 + its place in the order of first naming, 0 if not named yet."""
 LANE_MEMORY_BASE: Final = CURSOR_BASE + 0x4_0000
@@ -249,8 +248,7 @@ TABLE_ENTRIES: Final = TABLE_SYMBOLS + MAX_SYMBOLS * SYMBOL_BYTES
 
 def _check() -> None:
     relations = (
-        CONTEXT_TABLES_BASE + 8 * CONTEXTS <= SHAPES_BASE,
-        SHAPES_BASE + 8 * (MAX_SHAPES + 1) <= LANE_PLACES_BASE,
+        CONTEXT_TABLES_BASE + 8 * CONTEXTS <= LANE_PLACES_BASE,
         LANE_PLACES_BASE + 4 * layout.LANES <= LANE_MEMORY_BASE,
         LANE_MEMORY_BASE + LANE_MEMORY_BYTES * (layout.LANES + 1) <= SLOT_MEMORY_BASE,
         MODEL_END <= TABLES_BASE,

@@ -20,7 +20,7 @@ from entresol.kernel.subset import (
     shift_right,
     store_u32,
 )
-from entresol.kernel.views import durable_at, operation_at, volatile_at
+from entresol.kernel.views import durable_at, volatile_at
 
 lane_memory_at = record_at(codec.LANE_MEMORY)
 slot_memory_at = record_at(codec.SLOT_MEMORY)
@@ -30,12 +30,12 @@ _WORD: Final = 0xFFFF_FFFF
 _HASH_MULTIPLIER: Final = 2654435761
 """2^32 / golden ratio: spreads order ids over the slot memory."""
 
-# Contexts of the price and quantity columns, offsets from the column's first.
-PRICE_MEMORY: Final = 0
+# Contexts of a column, as offsets from the column's first.
+PRICE_REQUOTED: Final = 0
 PRICE_PASSIVE: Final = 1
 PRICE_TAKER: Final = 2
 PRICE_OTHER: Final = 3
-QUANTITY_MEMORY: Final = 0
+QUANTITY_REQUOTED: Final = 0
 QUANTITY_NEW: Final = 1
 QUANTITY_OTHER: Final = 2
 VALUE_INDEX: Final = 0
@@ -70,6 +70,18 @@ def is_oracle(kind: int) -> bool:
     return kind in (layout.ORACLE_INDEX, layout.ORACLE_MARK)
 
 
+@kernel_function
+def signed_word(value: int) -> int:
+    """The low 32 bits of `value` as a signed integer."""
+    return ((value & _WORD) ^ 0x8000_0000) - 0x8000_0000
+
+
+@kernel_function
+def signed_half(value: int) -> int:
+    """The low 16 bits of `value` as a signed integer."""
+    return ((value & 0xFFFF) ^ 0x8000) - 0x8000
+
+
 # --- lanes -----------------------------------------------------------------------------------
 
 
@@ -99,20 +111,22 @@ def name_lane(memory: int, lane: int) -> int:
 
 
 @kernel_function
-def begin_message(memory: int, place: int) -> int:
-    """Prepare the memories for a message of the lane at `place`; its expected sequence number.
+def begin_message(memory: int, lane: int) -> int:
+    """Prepare the memories for a message of a lane (native address of its memory).
 
-    Within a block the sequence counts on from the last message; at a new block it is state's.
+    Returns the expected sequence number: within a block it counts on from the last message, at a
+    new block it is state's.
     """
     cursor = cursor_at(memory + codec.CURSOR_BASE)
-    remembered = lane_memory_at(lane_memory_address(memory, place))
+    remembered = lane_memory_at(lane)
     message = message_memory_at(memory + codec.MESSAGE_MEMORY_BASE)
     message.shift = 0
-    message.has_price = 0
-    if i64(remembered.block_index) != i64(cursor.block_index):
-        lane = i64(remembered.lane) & (layout.LANES - 1)
-        record = durable_at(memory + DURABLE_BASE).lane[lane]
-        remembered.block_index = i64(cursor.block_index)
+    message.price_book = codec.NO_BOOK
+    block = i64(cursor.block_index)
+    if i64(remembered.block_index) != block:
+        number = i64(remembered.lane) & (layout.LANES - 1)
+        record = durable_at(memory + DURABLE_BASE).lane[number]
+        remembered.block_index = block
         remembered.sequence = i64(record.sequence) + 1
         remembered.account = i64(record.account) & (layout.ACCOUNTS - 1)
     return i64(remembered.sequence)
@@ -127,15 +141,15 @@ def _recall_from_state(memory: int, address: int, order_id: int) -> None:
     slot = slot_memory_at(address)
     order = volatile_at(memory + VOLATILE_BASE).order[order_id]
     slot.tag = order_id + 1
-    slot.status = codec.SLOT_UNKNOWN
+    slot.known = 0
     if i64(order.remaining) != 0:
         instrument = i64(order.instrument)
         record = durable_at(memory + DURABLE_BASE).instrument[instrument & (layout.INSTRUMENTS - 1)]
         slot.price = (i64(record.base_tick) + i64(order.tick)) & _WORD
         slot.quantity = i64(order.quantity)
         slot.instrument = instrument
-        slot.side = i64(order.side)
-        slot.status = codec.SLOT_LIVE
+        slot.side = i64(order.side) & layout.FLAG_SELL
+        slot.known = 1
 
 
 @kernel_function
@@ -150,99 +164,65 @@ def recall_slot(memory: int, account: int, slot: int) -> int:
 
 
 @kernel_function
-def forget_any_slot(memory: int) -> int:
-    """Native address of the memory that stands for a slot not known yet: nothing remembered."""
-    address = memory + codec.ANY_SLOT_MEMORY_BASE
-    slot_memory_at(address).status = codec.SLOT_UNKNOWN
+def recall_no_slot(memory: int) -> int:
+    """Native address of the memory that stands for a slot not known yet: nothing seen."""
+    address = memory + codec.NO_SLOT_MEMORY_BASE
+    slot_memory_at(address).known = 0
     return address
 
 
 @kernel_function
-def remember_order(memory: int, lane: int, slot_address: int, operation: int) -> None:
-    """Keep what an order-like record (native address) said, for the ones that follow."""
-    record = operation_at(operation)
-    remembered = lane_memory_at(lane)
+def remember_price(memory: int, before: int, price: int, instrument: int, side: int) -> None:
+    """Keep an order's price for the rest of its message; `before` is the requoted one or -1."""
     message = message_memory_at(memory + codec.MESSAGE_MEMORY_BASE)
-    slot = slot_memory_at(slot_address)
-    quantity = i64(record.quantity)
-    if quantity == 0:
-        slot.status = codec.SLOT_EMPTIED
-        return
-    instrument = i64(record.instrument)
-    price = i64(record.price)
-    label = i64(record.label)
-    if i64(slot.status) == codec.SLOT_LIVE and i64(slot.instrument) == instrument:
-        message.shift = (price - i64(slot.price)) & _WORD
+    if before >= 0:
+        message.shift = (price - before) & _WORD
         message.shift_instrument = instrument
-    message.has_price = 1
     message.price = price
-    message.price_instrument = instrument
-    message.price_side = i64(record.flags) & layout.FLAG_SELL
-    remembered.instrument = instrument
-    remembered.label_step = (label - i64(remembered.label)) & _WORD
-    remembered.label = label
-    remembered.quantity = quantity
+    message.price_book = 2 * instrument + side
+
+
+@kernel_function
+def remember_slot(address: int, price: int, quantity: int, instrument: int, side: int) -> None:
+    """Keep what an order-like record put into its slot."""
+    slot = slot_memory_at(address)
     slot.price = price
     slot.quantity = quantity
     slot.instrument = instrument
-    slot.side = i64(record.flags) & layout.FLAG_SELL
-    slot.status = codec.SLOT_LIVE
+    slot.side = side
+    slot.known = 1
+
+
+@kernel_function
+def remember_lane(lane: int, quantity: int, instrument: int, label: int) -> None:
+    """Keep what an order-like record says about its lane's next one."""
+    remembered = lane_memory_at(lane)
+    remembered.label_step = (label - i64(remembered.label)) & _WORD
+    remembered.label = label
+    remembered.instrument = instrument
+    remembered.quantity = quantity
 
 
 # --- predictions -----------------------------------------------------------------------------
 
 
 @kernel_function
-def predicted_flags(slot_address: int) -> int:
-    """Flags of an order-like record: the side of the order seen in its slot."""
-    slot = slot_memory_at(slot_address)
-    if i64(slot.status) == codec.SLOT_LIVE:
-        return i64(slot.side)
-    return i64(0)
+def requoted_price(memory: int, price: int, instrument: int) -> int:
+    """Expected price of an order that replaces one at `price` in the same instrument.
 
-
-@kernel_function
-def predicted_instrument(lane: int, slot_address: int) -> int:
-    """Instrument of an order-like record: the slot's, or else the lane's last one."""
-    slot = slot_memory_at(slot_address)
-    if i64(slot.status) == codec.SLOT_LIVE:
-        return i64(slot.instrument)
-    return i64(lane_memory_at(lane).instrument) & 0xFFFF
-
-
-@kernel_function
-def quantity_context(slot_address: int, instrument: int) -> int:
-    """Context of an order's quantity: whether the slot had an order in this instrument."""
-    slot = slot_memory_at(slot_address)
-    if i64(slot.status) == codec.SLOT_LIVE and i64(slot.instrument) == instrument:
-        return i64(QUANTITY_MEMORY)
-    return i64(QUANTITY_NEW)
-
-
-@kernel_function
-def predicted_quantity(lane: int, slot_address: int, context: int) -> int:
-    """Quantity of an order: the slot's last one, or else the lane's."""
-    if context == QUANTITY_MEMORY:
-        return i64(slot_memory_at(slot_address).quantity)
-    return i64(lane_memory_at(lane).quantity)
-
-
-@kernel_function
-def price_context(slot_address: int, instrument: int, flags: int) -> int:
-    """Context of an order's price: requoted, passive, or taking at once."""
-    slot = slot_memory_at(slot_address)
-    if i64(slot.status) == codec.SLOT_LIVE and i64(slot.instrument) == instrument:
-        return i64(PRICE_MEMORY)
-    if flags & layout.FLAG_TIME_IN_FORCE_MASK != 0:
-        return i64(PRICE_TAKER)
-    return i64(PRICE_PASSIVE)
+    It moves as the message moved its last requote in this instrument.
+    """
+    message = message_memory_at(memory + codec.MESSAGE_MEMORY_BASE)
+    if i64(message.shift_instrument) == instrument:
+        return (price + i64(message.shift)) & _WORD
+    return price
 
 
 @kernel_function
 def _book_price(memory: int, instrument: int, side: int) -> int:
     """Best price of a book side before the block, or the base price of an empty side."""
     place = instrument & (layout.INSTRUMENTS - 1)
-    best = i64(volatile_at(memory + VOLATILE_BASE).side[place, side].best)
+    best = i64(volatile_at(memory + VOLATILE_BASE).side[place, side & 1].best)
     base = i64(durable_at(memory + DURABLE_BASE).instrument[place].base_tick)
     if best >= layout.TICKS:
         best = i64(0)
@@ -252,48 +232,38 @@ def _book_price(memory: int, instrument: int, side: int) -> int:
 
 
 @kernel_function
-def predicted_price(
-    memory: int, slot_address: int, instrument: int, flags: int, context: int
-) -> int:
-    """Price of an order, as 32 bits.
+def new_price(memory: int, instrument: int, flags: int) -> int:
+    """Expected price of an order that replaces none.
 
-    Requoted: the slot's price, moved as the message moved its last requote in this instrument.
-    Passive: the message's last price on this side, or else the best of its own side.  Taking: the
-    best of the other side.
+    Passive: the message's last price on this side of the book, or else the best of its own side.
+    Taking: the best of the other side.
     """
-    message = message_memory_at(memory + codec.MESSAGE_MEMORY_BASE)
     side = flags & layout.FLAG_SELL
-    if context == PRICE_MEMORY:
-        price = i64(slot_memory_at(slot_address).price)
-        if i64(message.shift) != 0 and i64(message.shift_instrument) == instrument:
-            price += i64(message.shift)
-        return price & _WORD
-    if context == PRICE_TAKER:
+    if flags & layout.FLAG_TIME_IN_FORCE_MASK != 0:
         return _book_price(memory, instrument, 1 - side)
-    if i64(message.has_price) != 0 and i64(message.price_side) == side:
-        if i64(message.price_instrument) == instrument:
-            return i64(message.price)
+    message = message_memory_at(memory + codec.MESSAGE_MEMORY_BASE)
+    if i64(message.price_book) == 2 * instrument + side:
+        return i64(message.price)
     return _book_price(memory, instrument, side)
 
 
 @kernel_function
-def emptied_price(slot_address: int, instrument: int) -> int:
-    """Price of a leg that only empties its slot: that of the order seen there, if any."""
-    slot = slot_memory_at(slot_address)
-    if i64(slot.status) == codec.SLOT_LIVE and i64(slot.instrument) == instrument:
-        return i64(slot.price)
-    return i64(0)
+def new_price_context(flags: int) -> int:
+    """Context of the price of an order that replaces none: passive or taking."""
+    if flags & layout.FLAG_TIME_IN_FORCE_MASK != 0:
+        return i64(codec.PRICE + PRICE_TAKER)
+    return i64(codec.PRICE + PRICE_PASSIVE)
 
 
 @kernel_function
-def predicted_label(lane: int) -> int:
+def expected_label(lane: int) -> int:
     """Label of an order-like record: the lane's last one plus its last step."""
     remembered = lane_memory_at(lane)
     return (i64(remembered.label) + i64(remembered.label_step)) & _WORD
 
 
 @kernel_function
-def predicted_value(memory: int, kind: int, instrument: int) -> int:
+def expected_oracle_units(memory: int, kind: int, instrument: int) -> int:
     """Oracle price before the block, in whole units of the batch's value unit."""
     durable = durable_at(memory + DURABLE_BASE)
     unit = i64(cursor_at(memory + codec.CURSOR_BASE).value_unit)
@@ -302,15 +272,3 @@ def predicted_value(memory: int, kind: int, instrument: int) -> int:
     else:
         value = i64(durable.risk[instrument & (layout.INSTRUMENTS - 1)].mark)
     return divide_truncate(value, unit)
-
-
-@kernel_function
-def signed_word(value: int) -> int:
-    """The low 32 bits of `value` as a signed integer."""
-    return ((value & _WORD) ^ 0x8000_0000) - 0x8000_0000
-
-
-@kernel_function
-def signed_half(value: int) -> int:
-    """The low 16 bits of `value` as a signed integer."""
-    return ((value & 0xFFFF) ^ 0x8000) - 0x8000

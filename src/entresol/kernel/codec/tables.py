@@ -6,11 +6,10 @@ each value exactly one code and decoding can never leave the arrays.
 """
 
 from entresol.kernel.codec import format as codec
-from entresol.kernel.codec.entropy import cursor_at, read_byte, read_varint, reject_encoding
+from entresol.kernel.codec.entropy import read_byte, read_varint, reject_encoding
 from entresol.kernel.subset import (
     i64,
     kernel_function,
-    load_i64,
     record_at,
     store_i64,
     store_u32,
@@ -185,37 +184,3 @@ def read_tables(memory: int) -> None:
     for index in range(tables):
         _read_table(memory, memory + codec.TABLES_BASE + codec.TABLE_BYTES * (1 + index))
     _read_choices(memory, tables)
-
-
-@kernel_function
-def read_shapes(memory: int) -> None:
-    """Read the batch's shapes, ascending, each as a gap from the one before."""
-    cursor = cursor_at(memory + codec.CURSOR_BASE)
-    count = read_byte(memory)
-    cursor.shape_count = count
-    previous = i64(-1)
-    for index in range(count):
-        shape = previous + 1 + read_varint(memory)
-        if shape <= previous or shape >= 1 << codec.SHAPE_BITS:
-            reject_encoding(memory)
-            shape = i64(0)
-        previous = shape
-        store_i64(memory + codec.SHAPES_BASE + 8 * index, shape)
-
-
-@kernel_function
-def find_shape(memory: int, shape: int) -> int:
-    """Index of a shape in the batch's list, or -1."""
-    count = i64(cursor_at(memory + codec.CURSOR_BASE).shape_count)
-    low = i64(0)
-    high = count
-    for _ in range(9):
-        if low < high:
-            middle = (low + high) >> 1
-            if load_i64(memory + codec.SHAPES_BASE + 8 * middle) < shape:
-                low = middle + 1
-            else:
-                high = middle
-    if low < count and load_i64(memory + codec.SHAPES_BASE + 8 * low) == shape:
-        return low
-    return i64(-1)
