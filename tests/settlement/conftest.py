@@ -1,6 +1,6 @@
 """One real L1 node and one deployment for all tests of the settlement package."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from entresol.crypto.secp256k1 import address_of
 from entresol.da.blobs import pack
 from entresol.rollup.claim import Journal
 from entresol.settlement.anvil import Anvil
+from entresol.settlement.batcher import SealedBatch
 from entresol.settlement.bridge import UserBridge
 from entresol.settlement.deploy import Deployment, Parameters, deploy
 from entresol.settlement.l1 import L1Client, Receipt, RevertError
@@ -182,7 +183,7 @@ class World:
         return claim
 
 
-def start_world(node: Anvil, **changes: Any) -> World:
+def deploy_world(node: Anvil, **changes: Any) -> World:
     """Deploy on `node` and fund every account."""
     client = L1Client(node.url)
     for name in World.NAMES:
@@ -215,7 +216,13 @@ def shared_node() -> Iterator[Anvil]:
 
 @pytest.fixture(scope="session")
 def shared_world(shared_node: Anvil) -> World:
-    return start_world(shared_node)
+    return deploy_world(shared_node)
+
+
+@pytest.fixture(scope="session")
+def start_world() -> Any:
+    """Deploys on a node of the test's own."""
+    return deploy_world
 
 
 @pytest.fixture
@@ -238,3 +245,37 @@ def sidecars() -> dict[int, Sidecar]:
         blobs=two.blobs[:1], commitments=two.commitments[:1], cell_proofs=two.cell_proofs[:128]
     )
     return {1: one, 2: two}
+
+
+class Batches:
+    """A source of sealed batches that consumed no inbox items, by data record index."""
+
+    def __init__(self, *data: bytes) -> None:
+        self.batches = [
+            SealedBatch(
+                index=index, data=part, inbox_position=0, inbox_hash=bytes(32), last_time_ms=0
+            )
+            for index, part in enumerate(data)
+        ]
+
+    def batch(self, index: int) -> SealedBatch | None:
+        return self.batches[index] if index < len(self.batches) else None
+
+
+@pytest.fixture
+def batches() -> type[Batches]:
+    return Batches
+
+
+@pytest.fixture(scope="session")
+def quick_prove() -> Any:
+    """Sidecars as always, but blobs that were proven before are not proven again."""
+    proven: dict[bytes, Sidecar] = {}
+
+    def prove(blobs: Sequence[bytes]) -> Sidecar:
+        key = b"".join(blobs)
+        if key not in proven:
+            proven[key] = build_sidecar(blobs)
+        return proven[key]
+
+    return prove

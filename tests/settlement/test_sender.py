@@ -220,3 +220,16 @@ def test_files_are_replaced_whole(tmp_path):
     write_atomically(path, "two")
     assert path.read_text() == "two"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_a_gap_that_a_reorg_left_is_filled(manual):
+    """The transaction before the one in flight is gone, from the chain and from the pool."""
+    sender = Sender(manual.client, manual.secret("alice"))
+    drive(sender, transfer(1), "a", manual.mine)
+    sender.step(transfer(2), "b")
+    assert sender.pending.nonce == 1
+    manual.node.rpc("anvil_dropAllTransactions")
+    manual.node.rpc("anvil_reorg", 1, [])
+    assert manual.client.nonce(sender.address) == 0
+    drive(sender, transfer(2), "b", manual.mine)
+    assert mined(manual, 0) == 2

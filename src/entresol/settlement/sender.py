@@ -97,7 +97,9 @@ class Sender:
         """Move `call` towards L1 by one step; its receipt once it is in the chain.
 
         Never waits.  A receipt of another call (one that was in flight when the caller changed
-        its mind) is dropped: the caller decides from the chain's state, not from receipts.
+        its mind) is dropped: the caller decides from the chain's state, not from receipts.  After
+        a reorg a call may get in twice, so what it does must be safe to do twice: the rollup
+        contract refuses a record or a claim that is already there.
         Raises BalanceLowError, FeeCapError, L1UnavailableError, L1Error.
         """
         pending = self.pending
@@ -106,8 +108,15 @@ class Sender:
             receipt = self._look(pending)
         else:
             receipt = self._look(pending)
-            if receipt is None and self.pending is not None and not self._used(pending):
-                self._pursue(call, tag, pending)
+            nonce = self.client.nonce(self.address)
+            if receipt is None and self.pending is not None and nonce <= pending.nonce:
+                if nonce < pending.nonce:
+                    # A reorg took back an earlier transaction of this account: the one in flight
+                    # can never get in until another fills the gap, so begin again from there.
+                    self._save(None)
+                    self._first(call, tag)
+                else:
+                    self._pursue(call, tag, pending)
         return receipt if pending.tag == tag else None
 
     def _used(self, pending: Pending) -> bool:
