@@ -71,3 +71,8 @@ def index_price(underlying: int, value: int) -> Operation:
 def mark_price(instrument: int, value: int) -> Operation:
     """A publisher's mark price of one instrument in millionths per unit of the underlying."""
     return Operation(kind=layout.ORACLE_MARK, instrument=instrument, value=value)
+
+
+def transfer(account: int, amount: int) -> Operation:
+    """Move millionths of collateral to another account of the same owner."""
+    return Operation(kind=layout.TRANSFER, account=account, value=amount)
