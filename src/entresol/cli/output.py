@@ -130,7 +130,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except expected_errors() as error:
             if options.get("as_json"):
                 print_json({"error": str(error)})
-            notes.print(f"error: {error}", style="red", markup=False, highlight=False)
+            notes.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return run
