@@ -6,7 +6,6 @@ pytestmark = pytest.mark.l1
 
 
 def test_a_reorg_takes_back_items_records_and_claims(world):
-    world = world
     view = world.view()
     world.user("alice").force_cancel_all(1)
     record = world.post()

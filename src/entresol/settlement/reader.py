@@ -47,15 +47,16 @@ class BeaconBlobs:
     def __init__(
         self, url: str, slot_of: Callable[[int], int], timeout_seconds: float = 30.0
     ) -> None:
-        self._client = httpx.Client(base_url=url, timeout=timeout_seconds)
+        self._url = url.rstrip("/")
         self._slot_of = slot_of
+        self._timeout = timeout_seconds
 
     def blob(self, versioned_hash: bytes, block: int) -> bytes | None:
         """See BlobSource; a node that does not answer counts as one without the blob."""
         path = f"/eth/v1/beacon/blobs/{self._slot_of(block)}"
         try:
             query = {"versioned_hashes": "0x" + versioned_hash.hex()}
-            answer = self._client.get(path, params=query)
+            answer = httpx.get(self._url + path, params=query, timeout=self._timeout)
             if answer.status_code != httpx.codes.OK:
                 return None
             found = answer.json()["data"]
