@@ -106,6 +106,7 @@ def test_an_owner_transfers_to_anyone(chain):
     ("receiver", "amount", "status"),
     [
         (3, 1, Rejection.SELF_TRANSFER),
+        (0, 1, Rejection.UNKNOWN_ACCOUNT),
         (5, 1, Rejection.UNKNOWN_ACCOUNT),
         (layout.ACCOUNTS, 1, Rejection.UNKNOWN_ACCOUNT),
         ((1 << 32) - 1, 1, Rejection.UNKNOWN_ACCOUNT),

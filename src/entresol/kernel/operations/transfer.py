@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from entresol.kernel import layout
 from entresol.kernel.accounts import can_receive, move_cash, owner_address
 from entresol.kernel.layout import DURABLE_BASE
 from entresol.kernel.operations.withdraw import check_payable
@@ -20,7 +21,12 @@ _AMOUNT_OUT_OF_RANGE: Final = int(Rejection.AMOUNT_OUT_OF_RANGE)
 
 @kernel_function
 def transfer_cash(memory: int, sender: int, receiver: int, amount: int) -> int:
-    """Move `amount` between two different open accounts if both allow it; a Rejection."""
+    """Move `amount` between two different open accounts if both allow it; a Rejection.
+
+    Nothing can be sent to the house: nobody owns it, so a slip would be final.
+    """
+    if receiver == layout.HOUSE_ACCOUNT:
+        return i64(_UNKNOWN_ACCOUNT)
     if receiver >= i64(durable_at(memory + DURABLE_BASE).header.account_count):
         return i64(_UNKNOWN_ACCOUNT)
     if receiver == sender:
