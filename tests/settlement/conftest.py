@@ -183,7 +183,9 @@ class World:
         return claim
 
 
-def deploy_world(node: Anvil, **changes: Any) -> World:
+def deploy_world(
+    node: Anvil, roots: tuple[bytes, bytes] = (ROOT_A, ROOT_A), **changes: Any
+) -> World:
     """Deploy on `node` and fund every account."""
     client = L1Client(node.url)
     for name in World.NAMES:
@@ -203,7 +205,7 @@ def deploy_world(node: Anvil, **changes: Any) -> World:
         Sender(client, World.secret("sequencer")),
         parameters=parameters,
         program_id=PROGRAM_ID,
-        genesis_roots=lambda inputs: (ROOT_A, ROOT_A),
+        genesis_roots=lambda inputs: roots,
     )
     return World(node=node, client=client, deployment=deployment)
 
