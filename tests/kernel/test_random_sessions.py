@@ -7,6 +7,8 @@ from tests.kernel.recorder import Recorder
 
 from entresol.kernel import layout
 from entresol.kernel.rejections import Refusal
+from entresol.machine.execute import compare
+from entresol.machine.image import load_kernel_image
 from entresol.machine.memory import difference
 from entresol.rollup.message import Operation
 
@@ -151,9 +153,8 @@ class Session:
         self.recorder.close()
 
 
-def replay_session(seed, make_chain):
-    """Two batches of six blocks, each run again from published bytes; the session's header."""
-    session = Session(seed, make_chain(rejections_per_second=20), make_chain)
+def batches(session):
+    """Two batches of six blocks each: yields (recorder, published bytes) at the end of each."""
     recorder = session.recorder
     for _ in range(2):
         recorder.begin()
@@ -161,7 +162,13 @@ def replay_session(seed, make_chain):
         for _ in range(6):
             time_ms += session.random.choice((0, 100, 950))
             session.run_block(time_ms)
-        data = recorder.encode(recorder.signatures(session.keys))
+        yield recorder, recorder.encode(recorder.signatures(session.keys))
+
+
+def replay_session(seed, make_chain):
+    """Run each batch of a session again from its published bytes; the session's header."""
+    session = Session(seed, make_chain(rejections_per_second=20), make_chain)
+    for recorder, data in batches(session):
         status, chain = recorder.run_batch(data)
         assert status == 0
         assert difference(chain.memory, session.chain.memory, ["STATE"]) == []
@@ -173,3 +180,25 @@ def test_random_sessions_replay_to_the_same_state(make_chain, first_seed):
     headers = [replay_session(seed, make_chain) for seed in range(first_seed, first_seed + 4)]
     for counter in ("fill_count", "rejection_count", "withdrawal_count", "bounced"):
         assert sum(int(header[counter]) for header in headers) > 0
+
+
+@pytest.mark.timeout(900)
+def test_the_machine_does_what_native_code_does(make_chain):
+    """Sound batches, and the same with one bit changed, in the image: equal byte for byte."""
+    image = load_kernel_image()
+    exit_codes = []
+    for seed in range(100, 104):
+        session = Session(seed, make_chain(rejections_per_second=20), make_chain)
+        for recorder, data in batches(session):
+            changed = bytearray(data)
+            changed[session.random.randrange(len(data))] ^= 1 << session.random.randrange(8)
+            for published in (data, bytes(changed)):
+                chain = make_chain()
+                chain.memory.copy_state_from(recorder.before.memory)
+                recorder.provide_items(chain)
+                chain.set_params(data_bytes=len(published))
+                params = chain.memory.read(layout.PARAMS_BASE, layout.PARAMS_BYTES)
+                items = b"".join(recorder.items)
+                exit_codes.append(compare(chain.memory, image, params, published, items).exit_code)
+    assert set(exit_codes[::2]) == {0}
+    assert any(exit_codes[1::2])
