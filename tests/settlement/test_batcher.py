@@ -190,6 +190,18 @@ def test_a_foreign_record_stops_the_batcher(world, make, batches):
         make(batches()).step()
 
 
+def test_final_records_need_no_batch_any_more(world, make, batches):
+    claim = world.propose(world.post(b"long ago"))
+    source = batches(FIRST, SECOND)
+    source.batches[0] = None
+    with pytest.raises(ForeignRecordError):
+        make(source).step()
+    world.pass_time(61)
+    world.finalise(claim)
+    run_until_idle(make(source))
+    assert [e.record.data_bytes for e in world.view().records] == [8, len(SECOND)]
+
+
 def test_a_source_that_miscounts_is_an_error(world, make, batches):
     source = batches(FIRST)
     source.batches[0] = replace(source.batches[0], index=3)

@@ -8,7 +8,7 @@ import pytest
 
 from entresol.crypto.keccak import keccak256
 from entresol.da import blobs, calldata
-from entresol.kernel import layout
+from entresol.kernel import layout, transition
 from entresol.settlement import compile as compile_module
 from entresol.settlement import deploy, records
 from entresol.settlement.compile import CODE_LIMIT_BYTES, CONTRACTS, CompileError, compile_contract
@@ -46,6 +46,7 @@ def test_constants_are_those_of_the_layout():
     assert rollup["CHUNK_BYTES"] == calldata.CHUNK_BYTES == records.CHUNK_BYTES
     assert rollup["CHUNK_DEPTH"] == calldata.CHUNK_DEPTH == records.CHUNK_DEPTH
     assert rollup["CLOCK_SLACK"] == records.CLOCK_SLACK_SECONDS
+    assert rollup["CLOCK_SLACK"] * 1000 == transition.MAX_AHEAD_OF_L1_MS
     assert (rollup["BLOBS"], rollup["CALLDATA"]) == (records.BLOBS, records.CALLDATA)
     text = (SOURCES / "rollup.vy").read_text()
     assert f"0x{keccak256(bytes(layout.JOURNAL.itemsize)).hex()}" in text

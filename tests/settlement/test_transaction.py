@@ -1,14 +1,13 @@
 from dataclasses import replace
 
 import pytest
+import rlp as reference
 from eth_account import Account
-from eth_account.typed_transactions import TypedTransaction
-from hexbytes import HexBytes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from entresol.crypto import kzg
-from entresol.crypto.secp256k1 import address_of
+from entresol.crypto.keccak import keccak256
 from entresol.settlement.l1 import L1Error
 from entresol.settlement.transaction import (
     Call,
@@ -51,9 +50,11 @@ def test_type_three_carries_cell_proofs(sidecars):
     call = Call(to=b"\2" * 20, data=b"abc", gas_limit=100_000, sidecar=sidecar)
     signed = sign(call, secret=SECRET, chain_id=31337, nonce=3, fees=FEES)
     assert signed.raw[0] == 3
-    assert Account.recover_transaction(signed.raw).lower() == "0x" + address_of(SECRET).hex()
-    parsed = TypedTransaction.from_bytes(HexBytes(signed.raw))
-    assert parsed.transaction.dictionary["blobVersionedHashes"] == tuple(sidecar.versioned_hashes)
+    fields, version, blobs, commitments, proofs = reference.decode(signed.raw[1:])
+    assert signed.digest == keccak256(b"\3" + reference.encode(fields))
+    assert fields[10] == list(sidecar.versioned_hashes)
+    assert (version, blobs, commitments) == (b"\1", list(sidecar.blobs), list(sidecar.commitments))
+    assert proofs == list(sidecar.cell_proofs)
     assert call.cost(FEES) == 100_000 * FEES.gas + 2 * 131_072 * FEES.blob_gas
 
 
@@ -77,6 +78,8 @@ def test_the_node_computes_the_same_hash(world, sidecars):
             call, secret=world.secret("alice"), chain_id=31337, nonce=nonce, fees=FEES
         )
         assert world.client.send_raw(signed.raw) == signed.digest
+        sent = world.client.rpc("eth_getTransactionByHash", "0x" + signed.digest.hex())
+        assert sent["from"] == "0x" + world.address("alice").hex()
 
 
 @pytest.mark.l1

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from entresol.crypto import kzg
 from entresol.crypto.keccak import keccak256
 from entresol.settlement.l1 import L1UnavailableError, RevertError
 from entresol.settlement.records import CALLDATA, MAX_BLOBS, MAX_CALLDATA_BYTES, chunk_root
@@ -95,7 +96,7 @@ class Batcher:
         self._use_calldata = use_calldata
         self._rollup = view.deployment.contract("rollup")
         self._sidecar: tuple[int, bytes, Sidecar] | None = None
-        self._verified: list[bytes] = []  # digests of records known to be this node's
+        self._verified: dict[int, bytes] = {}  # digests of records known to be this node's
         self._failures = 0
 
     def step(self) -> BatcherStatus:
@@ -149,22 +150,24 @@ class Batcher:
                 stop.wait(poll_seconds)
 
     def _verify_posted(self) -> None:
-        """Check that every record on L1 is the batch this node sealed for its index."""
+        """Check that every record on L1 is the batch this node sealed for its index.
+
+        What is final is beyond doubt, and its batch need not be there any more.
+        """
         records = self.view.records
-        while self._verified and (
-            len(self._verified) > len(records)
-            or records[len(self._verified) - 1].record.digest != self._verified[-1]
-        ):
-            self._verified.pop()
-        for posted in records[len(self._verified) :]:
+        for index in [i for i in self._verified if i >= len(records)]:
+            del self._verified[index]
+        for posted in records[len(self.view.finals) :]:
             index = posted.record.index
+            if self._verified.get(index) == posted.record.digest:
+                continue
             batch = self.source.batch(index)
             if batch is None or not self._matches(batch, posted):
                 raise ForeignRecordError(
                     f"data record {index} on L1 was posted by 0x{posted.record.poster.hex()} and "
                     "is not this node's batch: derive the state from L1 and start again from there"
                 )
-            self._verified.append(posted.record.digest)
+            self._verified[index] = posted.record.digest
 
     def _matches(self, batch: SealedBatch, posted: PostedRecord) -> bool:
         record = posted.record
@@ -172,7 +175,14 @@ class Batcher:
             return False
         if record.source == CALLDATA:
             return chunk_root(batch.data) == record.chunk_root
-        return self._prepare(batch).versioned_hashes == record.blob_hashes
+        return self._versioned_hashes(batch) == record.blob_hashes
+
+    def _versioned_hashes(self, batch: SealedBatch) -> tuple[bytes, ...]:
+        """Of the batch's blobs, without the cell proofs that only sending needs."""
+        if self._sidecar is not None and self._sidecar[:2] == (batch.index, keccak256(batch.data)):
+            return self._sidecar[2].versioned_hashes
+        blobs = self._pack(batch.data)
+        return tuple(kzg.versioned_hash(kzg.blob_to_commitment(blob)) for blob in blobs)
 
     def _prepare(self, batch: SealedBatch) -> Sidecar:
         digest = keccak256(batch.data)

@@ -100,6 +100,8 @@ class L1Client:
             raise L1UnavailableError(f"The L1 node at {self.url} is not reachable.") from error
         except (Web3Exception, ValueError) as error:
             raise L1UnavailableError(f"The L1 node at {self.url} answers nonsense.") from error
+        if not isinstance(answer, Mapping):
+            raise L1UnavailableError(f"The L1 node at {self.url} answers nonsense.")
         problem = answer.get("error")
         if problem is None:
             return answer.get("result")

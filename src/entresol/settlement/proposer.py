@@ -218,8 +218,7 @@ class Proposer:
         )
 
     def _check_in_time(self, parent: bytes, index: int) -> None:
-        siblings = [claim for claim in self.view.claims if claim.parent == parent]
-        if siblings and self._window_is_over(parent):
+        if self._window_is_over(parent):
             raise DisagreementError(
                 f"data record {index} has a claim that this node contradicts and its window is "
                 "over: check this node against another, the dispute may be lost"
@@ -227,8 +226,8 @@ class Proposer:
 
     def _window_is_over(self, parent: bytes) -> bool:
         """True when L1's clock has passed the window of the claims on `parent`."""
-        deadlines = [claim.deadline for claim in self.view.claims if claim.parent == parent]
-        return bool(deadlines) and self.view.client.pending_time() > max(deadlines)
+        claims = self.view.children(parent)
+        return bool(claims) and self.view.client.pending_time() > claims[0].deadline
 
     def _credit(self) -> int:
         return int(self.view.client.call(self._rollup, "credit", self.sender.address))

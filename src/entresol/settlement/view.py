@@ -73,6 +73,10 @@ class L1View:
         self.claims: list[PostedClaim] = []
         self.finals: list[Verdict] = []
         self.deaths: list[Verdict] = []
+        self._claims: dict[bytes, PostedClaim] = {}
+        self._children: dict[bytes, list[PostedClaim]] = {}
+        self._final: set[bytes] = set()
+        self._dead: set[bytes] = set()
         self._cursor = EventCursor(
             client,
             [deployment.contract("inbox"), deployment.contract("rollup")],
@@ -96,7 +100,7 @@ class L1View:
 
     def claim(self, key: bytes) -> PostedClaim | None:
         """The claim with that key."""
-        return next((claim for claim in self.claims if claim.key == key), None)
+        return self._claims.get(key)
 
     def outcome(self, key: bytes) -> Outcome | None:
         """The outcome of a claim, or of the genesis."""
@@ -112,22 +116,23 @@ class L1View:
 
     def is_final(self, key: bytes) -> bool:
         """True once the claim cannot change any more."""
-        return any(verdict.key == key for verdict in self.finals)
+        return key in self._final
 
     def is_dead(self, key: bytes) -> bool:
         """True when the claim was cancelled or discarded, or stands on one that was."""
-        dead = {verdict.key for verdict in self.deaths}
-        by_key = {claim.key: claim for claim in self.claims}
-        while key in by_key:
-            if key in dead:
+        while key in self._claims and key not in self._final:
+            if key in self._dead:
                 return True
-            key = by_key[key].parent
+            key = self._claims[key].parent
         return False
+
+    def children(self, parent: bytes) -> list[PostedClaim]:
+        """Claims on `parent`, dead ones included."""
+        return self._children.get(parent, [])
 
     def siblings(self, parent: bytes) -> list[PostedClaim]:
         """Claims on `parent` that are not dead themselves."""
-        dead = {verdict.key for verdict in self.deaths}
-        return [c for c in self.claims if c.parent == parent and c.key not in dead]
+        return [claim for claim in self.children(parent) if claim.key not in self._dead]
 
     def _undo(self, keep: int) -> None:
         self.records = [entry for entry in self.records if entry.block <= keep]
@@ -135,6 +140,11 @@ class L1View:
         self.claims = [entry for entry in self.claims if entry.block <= keep]
         self.finals = [entry for entry in self.finals if entry.block <= keep]
         self.deaths = [entry for entry in self.deaths if entry.block <= keep]
+        self._final = {verdict.key for verdict in self.finals}
+        self._dead = {verdict.key for verdict in self.deaths}
+        claims, self.claims, self._claims, self._children = self.claims, [], {}, {}
+        for claim in claims:
+            self._append_claim(claim)
 
     def _apply(self, event: Event) -> None:
         values = event.arguments
@@ -156,12 +166,18 @@ class L1View:
             case "ClaimProposed":
                 fields = {name: value for name, value in values.items() if name != "outcome"}
                 outcome = Outcome.from_abi(values["outcome"])
-                claim = PostedClaim(**fields, outcome=outcome, block=event.block)
-                self.claims.append(claim)
+                self._append_claim(PostedClaim(**fields, outcome=outcome, block=event.block))
             case "ClaimFinal":
                 self.finals.append(Verdict(key=values["key"], block=event.block))
+                self._final.add(values["key"])
             case "ClaimCancelled" | "ClaimDiscarded":
                 self.deaths.append(Verdict(key=values["key"], block=event.block))
+                self._dead.add(values["key"])
+
+    def _append_claim(self, claim: PostedClaim) -> None:
+        self.claims.append(claim)
+        self._claims[claim.key] = claim
+        self._children.setdefault(claim.parent, []).append(claim)
 
     def _append_item(self, event: Event) -> None:
         values = event.arguments
