@@ -59,6 +59,7 @@ class Committed:
     block: int
     time_ms: int
     events: npt.NDArray[np.void]
+    receipts: list[Receipt]
 
 
 class Sequencer:
@@ -219,8 +220,10 @@ class Sequencer:
         if not applied and not len(events):
             return
         header = self._execution.header
-        committed = Committed(self._execution.next_block, int(header["last_time_ms"]), events)
         answers = self._compose_answers(applied, events) if applied else []
+        receipts = [accepted.receipt for _, accepted in answers]
+        time_ms = int(header["last_time_ms"])
+        committed = Committed(self._execution.next_block, time_ms, events, receipts)
         self._applied = []
         self._after_commit(functools.partial(self._release, answers, committed), answers)
 

@@ -66,7 +66,7 @@ class Dispatcher:
 
     def __init__(self, methods: list[Method], testnet: bool, batch_limit: int) -> None:
         self._methods = {method.name: method for method in methods}
-        self._decoders = {
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
             method.name: msgspec.json.Decoder(method.parameters) for method in methods
         }
         self._testnet = testnet
@@ -155,7 +155,7 @@ class Dispatcher:
             if method is None:
                 raise ApiError(METHOD_NOT_FOUND, f"There is no method {name[:64]!r}.")
             try:
-                params = msgspec.convert(query, method.parameters, strict=False)
+                params: Any = msgspec.convert(query, type=method.parameters, strict=False)
             except msgspec.ValidationError as error:
                 raise invalid_params(f"{error}.") from None
             self._invoke(method, caller, params, answer)
@@ -175,6 +175,14 @@ class Dispatcher:
         body["usIn"], body["usOut"], body["usDiff"] = started, now, now - started
         body["testnet"] = self._testnet
         return ENCODER.encode(body)
+
+    def refuse(self, data: bytes | str, error: ApiError) -> bytes:
+        """The answer to a call that is not run; carries its id if it has one."""
+        try:
+            request_id = _REQUEST.decode(data).id
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            request_id = None
+        return self._compose(request_id, error, time.time_ns() // 1000)
 
     def compose_error(self, error: ApiError) -> bytes:
         """An answer without an id, for bytes that are no call at all."""

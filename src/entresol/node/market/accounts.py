@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from entresol.kernel import layout, margin, views
 from entresol.machine.memory import Memory
+from entresol.sequencing.lane_state import read_lane
 
 _SLOT_WORDS: Final = layout.SLOTS // 64
 
@@ -62,6 +63,11 @@ class AccountReader:
     def exists(self, account: int) -> bool:
         """Whether the account was ever opened."""
         return 0 <= account < int(self._durable["header"]["account_count"])
+
+    def is_lane_of(self, lane: int, account: int) -> bool:
+        """Whether a lane is registered for the account."""
+        found = read_lane(self._memory, lane)
+        return found is not None and found.account == account
 
     def summary(self, account: int) -> Summary:
         """Equity and requirements by the kernel's own margin functions."""

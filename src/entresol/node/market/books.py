@@ -42,7 +42,7 @@ def _walk(
         lots[found] = total
         found += 1
         index = next_level(volatile, instrument, side, index)
-    return found
+    return found  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from entresol.node.market.units import from_micro, to_steps
 
 KIND_NAMES: Final = {layout.PERPETUAL: "future", layout.CALL: "option", layout.PUT: "option"}
 STATE_NAMES: Final = {layout.TRADING: "open", layout.SETTLING: "closed", layout.SETTLED: "settled"}
-_MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_MONTHS: Final = (
+    *("JAN", "FEB", "MAR", "APR", "MAY", "JUN"),
+    *("JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
+)
 
 
 def compose_name(symbol: str, kind: int, strike: int, expiry_ms: int) -> str:

@@ -1,0 +1,530 @@
+"""The node: joins sequencer, batch builder, settlement, history and API, and nothing else does.
+
+    node = Node(config)
+    await node.start()          # recovers, then serves on node.port
+    await node.wait()           # until stop() or a failure; raises what went wrong
+    await node.stop()
+
+Whatever part fails, the node stops as a whole and says why: a node that accepts orders it cannot
+journal, build or settle would make promises nobody keeps.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from entresol.crypto.merkle import merkle_proof, merkle_root
+from entresol.crypto.secp256k1 import address_of
+from entresol.kernel import layout
+from entresol.kernel.genesis import build_genesis
+from entresol.machine.memory import Memory
+from entresol.node.api.connection import Connection
+from entresol.node.api.errors import NOT_FOUND, ApiError
+from entresol.node.api.reads import Reads, Sources
+from entresol.node.api.rpc import Dispatcher
+from entresol.node.api.server import Server
+from entresol.node.api.subscriptions import Subscriptions
+from entresol.node.api.writes import Writes
+from entresol.node.config import NodeConfig
+from entresol.node.feed import Feed
+from entresol.node.history import History, HistoryReader
+from entresol.node.inbox_file import read_items
+from entresol.node.market.accounts import AccountReader
+from entresol.node.market.books import BookReader
+from entresol.node.market.instruments import InstrumentTable
+from entresol.node.market.tickers import TickerReader
+from entresol.node.market.units import from_micro
+from entresol.node.metrics import Metrics
+from entresol.node.settling import Settling
+from entresol.rollup.withdrawal import Withdrawal
+from entresol.sequencing import snapshots
+from entresol.sequencing.admission import Admission
+from entresol.sequencing.batch_store import BatchStore
+from entresol.sequencing.builder_process import STORE_FILE, BuilderProcess, BuilderReport
+from entresol.sequencing.entries import (
+    BatchSealed,
+    BlockClosed,
+    BlockOpened,
+    Entry,
+    MessageAccepted,
+)
+from entresol.sequencing.execution import Execution
+from entresol.sequencing.receipts import Receipt
+from entresol.sequencing.recovery import SNAPSHOT_FOLDER, Recovered, recover
+from entresol.sequencing.sequencer import Committed, Sequencer
+from entresol.sequencing.signatures import SignaturePool
+
+_log = structlog.get_logger(__name__)
+
+BLOB_DATA_BYTES: Final = 4096 * 31
+MAXIMUM_BLOB_BYTES: Final = 6 * BLOB_DATA_BYTES
+MAXIMUM_CALLDATA_BYTES: Final = 120 * 1024
+"""What one data record holds, by where it is posted; twins of settlement/records.py."""
+
+_SWITCH_SECONDS: Final = 0.0005
+"""The journal's thread waits at most this long for the interpreter after a disk write."""
+
+
+class NodeError(Exception):
+    """The node stopped because a part of it failed; the message says which."""
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """One running node; see the module's page."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.domain = config.genesis.domain
+        self.sequencer_address = address_of(config.sequencer_secret)
+        self.memory = Memory()
+        self.port = 0
+        """Port of the API once it is started."""
+        self._ended = asyncio.Event()
+        self._failure: Exception | None = None
+        self._is_running = False
+        self._closers: list[Callable[[], Any]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- starting ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Recover the state and serve; raises what keeps it from starting, and cleans up."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        directory = self.config.data_directory
+        directory.mkdir(parents=True, exist_ok=True)
+        build_genesis(self.memory.base, self.config.genesis)
+        self.history = History(directory) if self.config.keep_history else None
+        if self.history is not None:
+            self._closers.append(self.history.close)
+        self.recovered = await loop.run_in_executor(None, self._recover)
+        self._closers.append(self.recovered.journal.close)
+        self.pool = SignaturePool(
+            self.config.admission.signature_workers, self.config.admission.pending_messages
+        )
+        self._closers.append(self.pool.close)
+        await self.pool.start()
+        self._compose()
+        self._closers.append(self.sequencer.stop)
+        if self.config.build_batches:
+            await self._start_builder()
+        await self._start_inbox()
+        await self.server.start()
+        self._closers.append(self.server.stop)
+        self.port = self.server.port
+        self._is_running = True
+        self._spawn(self._watch())
+        _log.info(
+            "node started",
+            api=f"{self.config.api.host}:{self.port}",
+            next_block=self.recovered.execution.next_block,
+            replayed_messages=self.recovered.replayed_messages,
+        )
+
+    def _recover(self) -> Recovered:
+        """Snapshot and journal; history catches up with what is replayed."""
+        catch_up = _CatchUp(self.history) if self.history is not None else None
+
+        def on_entry(execution: Execution, entry: Entry) -> None:
+            if catch_up is not None:
+                catch_up.note(execution, entry)
+
+        return recover(self.config.data_directory, self.memory, self.domain, on_entry)
+
+    def _compose(self) -> None:
+        """Join the parts that live on the sequencer's loop."""
+        config, recovered = self.config, self.recovered
+        self.sequencer = Sequencer(
+            execution=recovered.execution,
+            journal=recovered.journal,
+            batch=recovered.batch,
+            domain=self.domain,
+            pool=self.pool,
+            settings=config.sequencer,
+            clock_ms=_clock_ms,
+        )
+        self.sequencer.on_committed = self._note_committed
+        self.sequencer.on_sealed = self._note_sealed
+        self.sequencer.on_failure = self._fail
+        self.admission = Admission(
+            memory=self.memory,
+            domain=self.domain,
+            pool=self.pool,
+            forward=self.sequencer.enqueue,
+            clock_ms=_clock_ms,
+            pending_limit=config.admission.pending_messages,
+            session_limit=config.admission.pending_per_session,
+            is_overloaded=lambda: recovered.journal.is_full,
+        )
+        self.instruments = InstrumentTable(self.memory)
+        self.accounts = AccountReader(self.memory)
+        self.books = BookReader(self.memory)
+        self.tickers = TickerReader(self.memory, self.instruments, self.books)
+        self.feed = Feed(self.instruments, self.books, self.tickers, _clock_ms)
+        self.batches = BatchStore(config.data_directory / STORE_FILE)
+        self.settling = self._make_settling()
+        self.server = Server(
+            config.api,
+            self._dispatcher(),
+            self.metrics,
+            self._connection,
+            lambda: self._is_running and self._failure is None,
+        )
+
+    def _dispatcher(self) -> Dispatcher:
+        reads = Reads(
+            Sources(
+                memory=self.memory,
+                instruments=self.instruments,
+                books=self.books,
+                tickers=self.tickers,
+                accounts=self.accounts,
+                feed=self.feed,
+                history=HistoryReader(self.config.data_directory),
+                batches=self.batches,
+                settlement=self.settling,
+                domain=self.domain,
+                token=self.config.genesis.token,
+                sequencer=self.sequencer_address,
+                sign_receipt=self._sign_receipt,
+                prove_withdrawal=self._prove_withdrawal,
+                status=self.status,
+                clock_ms=_clock_ms,
+            )
+        )
+        writes = Writes(self.admission, self.instruments, self.accounts, self._sign_receipt)
+        subscriptions = Subscriptions(self.feed, self.config.api.channels_per_connection)
+        methods = [*reads.methods(), *writes.methods(), *subscriptions.methods()]
+        dispatcher = Dispatcher(methods, self.config.api.testnet, self.config.api.calls_per_batch)
+        dispatcher.on_error = lambda error: _log.error("a call failed", exc_info=error)
+        return dispatcher
+
+    def _connection(self, receive: Any, send: Any) -> Connection:
+        return Connection(
+            receive,
+            send,
+            dispatcher=self.server.dispatcher,
+            admission=self.admission,
+            sign_receipt=self._sign_receipt,
+            feed=self.feed,
+            config=self.config.api,
+        )
+
+    def _make_settling(self) -> Settling | None:
+        if self.config.l1 is None:
+            return None
+        loop = asyncio.get_running_loop()
+
+        def on_loop(function: Callable[[Any], None], argument: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the node is gone
+                loop.call_soon_threadsafe(function, argument)
+
+        return Settling(
+            self.config.l1,
+            self.config.data_directory,
+            self.batches,
+            on_inbox=lambda items: on_loop(self._offer_inbox, items),
+            consumed=self._consumed_inbox,
+            on_failure=lambda error: on_loop(self._fail, error),
+        )
+
+    async def _start_builder(self) -> None:
+        l1 = self.config.l1
+        limit = MAXIMUM_CALLDATA_BYTES if l1 is not None and l1.use_calldata else MAXIMUM_BLOB_BYTES
+        self.builder = BuilderProcess(
+            self.config.data_directory,
+            self.config.genesis,
+            self.config.builder(limit, BLOB_DATA_BYTES),
+        )
+        loop = asyncio.get_running_loop()
+        self._closers.append(self._close_builder)
+        self.builder.on_report = self._note_built
+        loop.add_reader(self.builder.descriptor, self._read_builder)
+        self.builder.build(self.recovered.journal.durable_number)
+
+    async def _close_builder(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.builder.descriptor)
+        await loop.run_in_executor(None, self.builder.close)
+
+    async def _start_inbox(self) -> None:
+        if self.settling is not None:
+            self.settling.start()
+            self._closers.append(self.settling.stop)
+            self.metrics.is_settling.set(1)
+        elif self.config.inbox_file is not None:
+            self._spawn(self._follow_file())
+
+    async def _follow_file(self) -> None:
+        path = self.config.inbox_file
+        while path is not None:
+            self._offer_inbox(read_items(path, self.sequencer.next_inbox_position))
+            await asyncio.sleep(0.05)
+
+    # --- running -------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+
+        def finish(done: "asyncio.Task[Any]") -> None:
+            self._tasks.discard(done)
+            if not done.cancelled() and isinstance(done.exception(), Exception):
+                self._fail(done.exception())
+
+        task.add_done_callback(finish)
+
+    def _offer_inbox(self, items: list[bytes]) -> None:
+        try:
+            self.sequencer.offer_inbox(items)
+        except Exception as error:
+            self._fail(error)
+
+    def _consumed_inbox(self) -> tuple[int, bytes]:
+        """Read until it stands still: the loop may be changing it meanwhile."""
+        header = self.recovered.execution.header
+        while True:
+            position = int(header["inbox_position"])
+            chain = header["inbox_hash"].tobytes()
+            if (int(header["inbox_position"]), header["inbox_hash"].tobytes()) == (position, chain):
+                return position, chain
+
+    def _note_committed(self, committed: Committed) -> None:
+        if self.history is not None:
+            self.history.note(committed)
+        self.feed.note(committed)
+        metrics = self.metrics
+        kinds = committed.events["kind"]
+        metrics.operations.inc(int(np.count_nonzero(kinds == layout.EVENT_OUTCOME)))
+        metrics.fills.inc(int(np.count_nonzero(kinds == layout.EVENT_FILL_TAKER)))
+        if committed.receipts:
+            metrics.turn_messages.observe(len(committed.receipts))
+            metrics.messages.labels("accepted").inc(len(committed.receipts))
+
+    def _note_sealed(self, sealed: BatchSealed, frame: int) -> None:
+        _log.info("batch sealed", number=sealed.number, next_block=sealed.next_block)
+        if self.config.build_batches:
+            self.builder.build(frame)
+
+    def _read_builder(self) -> None:
+        if not self.builder.read_reports():
+            asyncio.get_running_loop().remove_reader(self.builder.descriptor)
+            if self._is_running and self._failure is None:
+                self._fail(NodeError("The batch builder's process ended: start the node again."))
+
+    def _note_built(self, report: BuilderReport) -> None:
+        if report.error:
+            self._fail(NodeError(f"The batch builder failed: {report.error}"))
+            return
+        self.metrics.batches_built.set(report.batches)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Drop journal segments that every kept snapshot includes."""
+        kept = snapshots.list_snapshots(self.config.data_directory / SNAPSHOT_FOLDER)
+        if len(kept) >= snapshots.KEPT_SNAPSHOTS:
+            self.recovered.journal.prune(kept[0][0] + 1)
+
+    async def _watch(self) -> None:
+        """Keep the gauges current."""
+        while True:
+            metrics = self.metrics
+            metrics.pending.set(self.admission.pending)
+            metrics.next_block.set(self.recovered.execution.next_block)
+            metrics.inbox_position.set(int(self.recovered.execution.header["inbox_position"]))
+            metrics.worker_restarts.set(self.pool.restarts)
+            if self.history is not None:
+                metrics.history_dropped.set(self.history.dropped)
+            if self.settling is not None:
+                posted, final = self.settling.counts
+                metrics.records_posted.set(posted)
+                metrics.records_final.set(final)
+            await asyncio.sleep(1)
+
+    def _sign_receipt(self, receipt: Receipt) -> bytes:
+        return receipt.sign(self.domain, self.config.sequencer_secret)
+
+    def status(self) -> dict[str, Any]:
+        """Answer of public/status."""
+        header = self.recovered.execution.header
+        posted, final = self.settling.counts if self.settling is not None else (0, 0)
+        return {
+            "locked": False,
+            "next_block": self.recovered.execution.next_block,
+            "last_time": int(header["last_time_ms"]),
+            "last_header_hash": header["last_header_hash"].tobytes(),
+            "operations": int(header["operation_count"]),
+            "rejections": int(header["rejection_count"]),
+            "fills": int(header["fill_count"]),
+            "accounts": int(header["account_count"]),
+            "inbox_position": int(header["inbox_position"]),
+            "withdrawals": int(header["withdrawal_count"]),
+            "pending_messages": self.admission.pending,
+            "open_batch": self.recovered.batch.number,
+            "batches_built": self.batches.count(),
+            "records_posted": posted,
+            "records_final": final,
+        }
+
+    def _prove_withdrawal(self, index: int, count: int | None) -> dict[str, Any]:
+        """Path of a withdrawal to a claim's root, or to that of the first `count` leaves."""
+        claim = None
+        if count is None and self.settling is not None:
+            claim = self.settling.withdrawal_claim(index)
+        if claim is not None:
+            count = claim[1]
+        if count is None or not 0 <= index < count:
+            raise ApiError(
+                NOT_FOUND,
+                "No claim covers this withdrawal yet: wait until its batch is posted and claimed.",
+                reason="UNKNOWN_WITHDRAWAL",
+            )
+        found = self.batches.withdrawals(count)
+        token = self.config.genesis.token
+        leaves = [
+            Withdrawal(
+                index=each.index, token=token, recipient=each.recipient, amount=each.amount
+            ).leaf(self.domain)
+            for each in found
+        ]
+        root = merkle_root(leaves, layout.WITHDRAWAL_DEPTH) if len(leaves) == count else b""
+        if not root or (claim is not None and root != claim[2]):
+            raise ApiError(
+                NOT_FOUND,
+                "This node cannot prove the withdrawal; derive the state from L1 for the proof.",
+                reason="UNPROVABLE_WITHDRAWAL",
+            )
+        wanted = found[index]
+        return {
+            "index": index,
+            "account": wanted.account,
+            "recipient": wanted.recipient,
+            "token": token,
+            "amount": from_micro(wanted.amount),
+            "amount_micro": wanted.amount,
+            "path": merkle_proof(leaves, index, layout.WITHDRAWAL_DEPTH),
+            "root": root,
+            "count": count,
+            "claim": claim[0] if claim else None,
+            "status": claim[3] if claim else "built",
+        }
+
+    # --- stopping ------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException | None) -> None:
+        if self._failure is None and isinstance(error, Exception):
+            self._failure = error
+            _log.error("the node failed", reason=str(error))
+        self._ended.set()
+
+    def request_stop(self) -> None:
+        """Let `wait` return; safe from a signal handler on the loop."""
+        self._ended.set()
+
+    async def wait(self) -> None:
+        """Return when a stop was requested; raise NodeError when a part failed."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise NodeError(f"The node stopped: {self._failure}") from self._failure
+
+    def seal_now(self) -> None:
+        """Close the open block and seal a batch of what there is, however little."""
+        self.sequencer.seal_now()
+
+    async def stop(self) -> None:
+        """Stop taking messages, finish what was taken, and close everything, last things first."""
+        self._is_running = False
+        if hasattr(self, "admission"):
+            self.admission.is_stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        while self._closers:
+            closer = self._closers.pop()
+            try:
+                if asyncio.iscoroutinefunction(closer):
+                    await closer()
+                else:
+                    await loop.run_in_executor(None, closer)
+            except Exception:
+                _log.exception("a part did not close cleanly")
+        if hasattr(self, "batches"):
+            self.batches.close()
+        self._ended.set()
+
+
+class _CatchUp:
+    """Feeds replayed blocks to the history as the sequencer did live."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._index = 0
+
+    def note(self, execution: Execution, entry: Entry) -> None:
+        """An entry was just applied."""
+        events = execution.read_events()
+        header = execution.header
+        receipts = []
+        match entry:
+            case BlockOpened():
+                self._index = 0
+            case MessageAccepted(_, message):
+                if message[6] == layout.LANE_MESSAGE:
+                    receipts.append(self._receipt(execution, message))
+                self._index += 1
+            case BlockClosed() | BatchSealed():
+                return
+        time_ms = int(header["last_time_ms"])
+        self._history.note_waiting(Committed(execution.next_block, time_ms, events, receipts))
+
+    def _receipt(self, execution: Execution, message: bytes) -> Receipt:
+        header = execution.header
+        lane = int.from_bytes(message[:4], "little")
+        return Receipt(
+            inbox_position=int(header["inbox_position"]),
+            inbox_hash=header["inbox_hash"].tobytes(),
+            block=execution.next_block,
+            index=self._index,
+            lane=lane,
+            sequence=int.from_bytes(message[16:24], "little"),
+            tip=execution.memory.read(_lane_address(lane), 32),
+            previous_header_hash=header["last_header_hash"].tobytes(),
+        )
+
+
+def _lane_address(lane: int) -> int:
+    offset = int(layout.DURABLE.fields["lane"][1])  # type: ignore[index]
+    return layout.DURABLE_BASE + offset + lane * layout.LANE.itemsize
+
+
+async def run_until_stopped(config: NodeConfig, on_started: Callable[[Node], None]) -> None:
+    """Run a node until SIGINT or SIGTERM; raises NodeError when a part of it failed."""
+    node = Node(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, node.request_stop)
+    await node.start()
+    on_started(node)
+    try:
+        await node.wait()
+    finally:
+        await node.stop()
