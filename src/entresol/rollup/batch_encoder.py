@@ -135,16 +135,27 @@ class BatchEncoder:
         contexts, values = self._contexts[:count], self._values[:count].copy()
         exponent = int(self._sink["value_exponent"][0])
         _scale_oracle_values(contexts, values, exponent)
-        tables, choices = choose_tables(_histograms(contexts, values))
-        out = bytearray([codec.CODEC_VERSION, exponent])
-        out += self._blocks.to_bytes(2, "little") + len(lane_signatures).to_bytes(4, "little")
-        out += b"".join(lane_signatures)
-        out.append(len(tables))
-        out += b"".join(table.encode() for table in tables)
-        if tables:
-            out += bytes(choices)
-        out += bytes(-len(out) % 4)
-        return bytes(out) + encode_stream(contexts, values, PackedTables(tables, choices))
+        return assemble(contexts, values, exponent, self._blocks, lane_signatures)
+
+
+def assemble(
+    contexts: np.ndarray,
+    values: np.ndarray,
+    exponent: int,
+    blocks: int,
+    lane_signatures: Sequence[bytes],
+) -> bytes:
+    """The bytes of a batch with these items (uint16 contexts, int64 values), in reading order."""
+    tables, choices = choose_tables(_histograms(contexts, values))
+    out = bytearray([codec.CODEC_VERSION, exponent])
+    out += blocks.to_bytes(2, "little") + len(lane_signatures).to_bytes(4, "little")
+    out += b"".join(lane_signatures)
+    out.append(len(tables))
+    out += b"".join(table.encode() for table in tables)
+    if tables:
+        out += bytes(choices)
+    out += bytes(-len(out) % 4)
+    return bytes(out) + encode_stream(contexts, values, PackedTables(tables, choices))
 
 
 def _grown(array: np.ndarray, length: int) -> np.ndarray:

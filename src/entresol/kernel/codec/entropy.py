@@ -16,6 +16,7 @@ from entresol.kernel.subset import (
     kernel_function,
     load_i64,
     load_u8,
+    load_u16,
     load_u32,
     record_at,
     shift_right,
@@ -30,6 +31,9 @@ _STATE: Final = codec.CURSOR_BASE + codec.CURSOR.fields["state"][1]  # type: ign
 _MASK: Final = codec.TABLE.fields["mask"][1]  # type: ignore[index]
 _LOG: Final = codec.TABLE.fields["log"][1]  # type: ignore[index]
 _PACKED: Final = codec.SYMBOL.fields["packed"][1]  # type: ignore[index]
+_PLACE: Final = codec.TABLE_ENTRIES + codec.ENTRY.fields["place"][1]  # type: ignore[index]
+_FREQUENCY: Final = codec.TABLE_ENTRIES + codec.ENTRY.fields["frequency"][1]  # type: ignore[index]
+_SYMBOL: Final = codec.TABLE_ENTRIES + codec.ENTRY.fields["symbol"][1]  # type: ignore[index]
 
 
 @kernel_function
@@ -91,7 +95,7 @@ def read_bits(memory: int, count: int) -> int:
     state = load_i64(memory + _STATE)
     value = state & ((i64(1) << count) - 1)
     state = state >> count
-    if state < codec.STATE_LOW:
+    if shift_right(state, 31) == 0:
         state = refill(memory, state)
     store_i64(memory + _STATE, state)
     return value
@@ -115,22 +119,7 @@ def _read_extra(memory: int, count: int) -> int:
 
 
 @kernel_function
-def _is_single(symbols: int, first: int, end: int, value: int) -> bool:
-    """True when `value` is one of the singles [first, end), which ascend (unsigned)."""
-    low = first
-    high = end
-    for _ in range(9):
-        if low < high:
-            middle = (low + high) >> 1
-            if unsigned_less(load_i64(symbols + codec.SYMBOL_BYTES * middle), value):
-                low = middle + 1
-            else:
-                high = middle
-    return low < end and load_i64(symbols + codec.SYMBOL_BYTES * low) == value
-
-
-@kernel_function
-def _add_extra(memory: int, symbols: int, base: int, packed: int) -> int:
+def _add_extra(memory: int, table: int, base: int, packed: int) -> int:
     """A bucket's value: its base and extra bits; a value that has its own symbol is an error."""
     if packed == codec.INVALID_SYMBOL:
         reject_encoding(memory)
@@ -138,8 +127,10 @@ def _add_extra(memory: int, symbols: int, base: int, packed: int) -> int:
     value = base + _read_extra(memory, packed & 63)
     end = packed >> 24
     if end != 0:
-        if _is_single(symbols, (packed >> 8) & 0xFFFF, end, value):
-            reject_encoding(memory)
+        symbols = table + codec.TABLE_SYMBOLS
+        for index in range((packed >> 8) & 0xFFFF, end):
+            if load_i64(symbols + codec.SYMBOL_BYTES * index) == value:
+                reject_encoding(memory)
     return value
 
 
@@ -149,17 +140,17 @@ def decode_value(memory: int, context: int) -> int:
     table = memory + load_i64(memory + codec.CONTEXT_TABLES_BASE + 8 * context)
     state = load_i64(memory + _STATE)
     slot = state & load_i64(table + _MASK)
-    entry = load_u32(table + codec.TABLE_ENTRIES + 4 * slot)
-    state = (((entry >> 12) & 0xFFF) + 1) * (state >> load_i64(table + _LOG)) + (entry & 0xFFF)
-    if state < codec.STATE_LOW:
+    entry = table + codec.ENTRY_BYTES * slot
+    state = load_u16(entry + _FREQUENCY) * (state >> load_i64(table + _LOG))
+    state += load_u16(entry + _PLACE)
+    if shift_right(state, 31) == 0:
         state = refill(memory, state)
     store_i64(memory + _STATE, state)
-    symbols = table + codec.TABLE_SYMBOLS
-    symbol = symbols + codec.SYMBOL_BYTES * (entry >> 24)
+    symbol = table + load_u32(entry + _SYMBOL)
     base = load_i64(symbol)
     packed = load_i64(symbol + _PACKED)
     if packed != 0:
-        return _add_extra(memory, symbols, base, packed)
+        return _add_extra(memory, table, base, packed)
     return base
 
 

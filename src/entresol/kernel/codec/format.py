@@ -214,10 +214,19 @@ TABLE = _record(
     64,
 )
 
+ENTRY = _record(
+    [
+        ("place", "u2"),  # of this slot among those of its symbol
+        ("frequency", "u2"),
+        ("symbol", "u4"),  # offset of the symbol from the table's start, in bytes
+    ],
+    8,
+)
+
 SYMBOL = _record(
     [
         ("base", "i8"),
-        ("packed", "u8"),  # extra bits | first single << 8 | end of singles << 24
+        ("packed", "u8"),  # extra bits | first single inside << 8 | end of those << 24
     ],
     16,
 )
@@ -225,6 +234,7 @@ SYMBOL = _record(
 LANE_MEMORY_BYTES: Final = LANE_MEMORY.itemsize
 SLOT_MEMORY_BYTES: Final = SLOT_MEMORY.itemsize
 SYMBOL_BYTES: Final = SYMBOL.itemsize
+ENTRY_BYTES: Final = ENTRY.itemsize
 
 CURSOR_BASE: Final = layout.SCRATCH_DECODER_BASE
 MESSAGE_MEMORY_BASE: Final = CURSOR_BASE + 0x100
@@ -240,10 +250,10 @@ MODEL_END: Final = SLOT_MEMORY_BASE + (SLOT_MEMORY_BYTES << SLOT_MEMORY_LOG)
 """End of what the encoder uses as well, from CURSOR_BASE on."""
 
 TABLES_BASE: Final = CURSOR_BASE + 0x40_0000
-TABLE_BYTES: Final = 0x6000
-TABLE_SYMBOLS: Final = TABLE.itemsize
-TABLE_ENTRIES: Final = TABLE_SYMBOLS + MAX_SYMBOLS * SYMBOL_BYTES
-"""u4 per slot: place within the symbol, (frequency - 1) << 12, symbol index << 24."""
+TABLE_ENTRIES: Final = TABLE.itemsize
+TABLE_SYMBOLS: Final = TABLE_ENTRIES + (ENTRY_BYTES << MAX_TABLE_LOG)
+TABLE_BYTES: Final = TABLE_SYMBOLS + MAX_SYMBOLS * SYMBOL_BYTES
+"""A table in scratch: its head, one ENTRY per slot, its symbols."""
 
 
 def _check() -> None:
@@ -252,7 +262,6 @@ def _check() -> None:
         LANE_PLACES_BASE + 4 * layout.LANES <= LANE_MEMORY_BASE,
         LANE_MEMORY_BASE + LANE_MEMORY_BYTES * (layout.LANES + 1) <= SLOT_MEMORY_BASE,
         MODEL_END <= TABLES_BASE,
-        TABLE_ENTRIES + (4 << MAX_TABLE_LOG) <= TABLE_BYTES,
         TABLES_BASE + TABLE_BYTES * MAX_TABLES
         <= layout.SCRATCH_DECODER_BASE + layout.SCRATCH_DECODER_BYTES,
         1 << LANE_BITS == layout.LANES,

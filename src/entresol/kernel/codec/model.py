@@ -61,13 +61,14 @@ def kind_class(kind: int) -> int:
 @kernel_function
 def is_order(kind: int) -> bool:
     """True for records that leave an order in a slot."""
-    return kind in (layout.PLACE, layout.QUOTE_LEG)
+    # A test by `in` would become a loop over the tuple.
+    return (kind == layout.PLACE) | (kind == layout.QUOTE_LEG)
 
 
 @kernel_function
 def is_oracle(kind: int) -> bool:
     """True for records that carry an oracle price."""
-    return kind in (layout.ORACLE_INDEX, layout.ORACLE_MARK)
+    return (kind == layout.ORACLE_INDEX) | (kind == layout.ORACLE_MARK)
 
 
 @kernel_function

@@ -10,9 +10,9 @@ from entresol.kernel.codec.entropy import read_byte, read_varint, reject_encodin
 from entresol.kernel.subset import (
     i64,
     kernel_function,
+    load_i64,
     record_at,
     store_i64,
-    store_u32,
     unsigned_less,
 )
 
@@ -51,11 +51,14 @@ def bucket_of(value: int) -> int:
 
 
 @kernel_function
-def _fill(entries: int, start: int, frequency: int, symbol: int) -> None:
+def _fill(table: int, start: int, frequency: int, symbol: int) -> None:
     """Give `frequency` slots from `start` on to a symbol."""
-    entry = ((frequency - 1) << 12) | (symbol << 24)
+    offset = codec.TABLE_SYMBOLS + codec.SYMBOL_BYTES * symbol
+    entry = (frequency << 16) | (offset << 32)
+    address = table + codec.TABLE_ENTRIES + codec.ENTRY_BYTES * start
     for place in range(frequency):
-        store_u32(entries + 4 * (start + place), entry | place)
+        store_i64(address, entry | place)
+        address += codec.ENTRY_BYTES
 
 
 @kernel_function
@@ -74,7 +77,7 @@ def build_uniform_table(memory: int) -> None:
         else:
             symbol.base = 0
             symbol.packed = codec.INVALID_SYMBOL
-        _fill(table + codec.TABLE_ENTRIES, i64(bucket), 1, i64(bucket))
+        _fill(table, i64(bucket), 1, i64(bucket))
 
 
 @kernel_function
@@ -91,14 +94,28 @@ def _read_frequency(memory: int, left: int, last: bool) -> int:
 
 
 @kernel_function
+def symbol_base(symbols: int, index: int) -> int:
+    """Least value of a table's symbol; `symbols` is the native address of the first."""
+    return load_i64(symbols + codec.SYMBOL_BYTES * index)
+
+
+@kernel_function
 def _mark_singles(table: int, buckets: int, count: int) -> None:
-    """Note in each bucket with extra bits which singles lie inside it."""
+    """Note in each bucket which singles lie inside it; both ascend."""
     symbols = table + codec.TABLE_SYMBOLS
-    for index in range(buckets):
-        symbol = symbol_at(symbols + codec.SYMBOL_BYTES * index)
-        bits = i64(symbol.packed)
-        if bits != 0 and count > buckets:
-            symbol.packed = bits | (buckets << 8) | (count << 24)
+    index = i64(0)
+    for single in range(buckets, count):
+        bucket = bucket_of(symbol_base(symbols, single))
+        base = bucket_base(bucket)
+        while index < buckets and unsigned_less(symbol_base(symbols, index), base):
+            index += 1
+        if index < buckets:
+            symbol = symbol_at(symbols + codec.SYMBOL_BYTES * index)
+            if i64(symbol.base) == base:
+                packed = i64(symbol.packed)
+                if packed >> 24 == 0:
+                    packed |= single << 8
+                symbol.packed = (packed & 0xFF_FFFF) | ((single + 1) << 24)
 
 
 @kernel_function
@@ -124,7 +141,7 @@ def _read_symbols(memory: int, table: int, buckets: int, singles: int, total: in
         else:
             symbol.base = value
             symbol.packed = 0
-        _fill(table + codec.TABLE_ENTRIES, total - left, frequency, i64(index))
+        _fill(table, total - left, frequency, i64(index))
         left -= frequency
         if frequency == 0:
             return
