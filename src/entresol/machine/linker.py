@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass
 from typing import Any, Final
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from entresol.kernel import layout
@@ -216,7 +217,10 @@ def _check_instructions(data: bytes, end: int) -> None:
 def link(compiled: bytes, entry_symbol: str) -> bytes:
     """Bytes of CODE for an object whose `entry_symbol` is the entry point; execution starts at
     CODE_BASE.  Raises LinkError."""
-    elf = ELFFile(io.BytesIO(compiled))
+    try:
+        elf = ELFFile(io.BytesIO(compiled))
+    except ELFError as error:
+        raise LinkError(f"The build process left no object file: {error}.") from error
     image = _Image(elf)
     end = image.place()
     _relocate(image)

@@ -55,16 +55,20 @@ def capture_unoptimised() -> None:
 
 def compile_entry(dispatcher: Any) -> tuple[str, str]:
     """(mangled name, unoptimised IR) of a kernel function of signature int64(int64)."""
+    name = dispatcher.py_func.__name__
+    wrong = LoweringError(
+        f"{name} cannot be an entry point: it must take one int64, the native address of machine "
+        "address 0, and return an int64."
+    )
+    if dispatcher.py_func.__code__.co_argcount != 1:
+        raise wrong
     if not dispatcher.signatures:
         dispatcher.compile((types.int64,))
     if dispatcher.signatures != [(types.int64,)]:
-        raise LoweringError(
-            f"{dispatcher.py_func.__name__} has signatures {dispatcher.signatures}; an entry point "
-            "takes one int64, the native address of machine address 0, and returns an int64."
-        )
+        raise wrong
     overload = dispatcher.overloads[dispatcher.signatures[0]]
     if overload.signature.return_type != types.int64:
-        raise LoweringError(f"{dispatcher.py_func.__name__} must return an int64 status.")
+        raise wrong
     return overload.fndesc.mangled_name, _captured[overload.library.name]
 
 
@@ -178,7 +182,10 @@ def main(arguments: list[str]) -> None:
     for name in names:
         module_name, function_name = name.split(":")
         dispatchers.append(getattr(importlib.import_module(module_name), function_name))
-    pathlib.Path(out).write_bytes(lower(dispatchers))
+    try:
+        pathlib.Path(out).write_bytes(lower(dispatchers))
+    except LoweringError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
