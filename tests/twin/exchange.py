@@ -386,7 +386,7 @@ class Exchange:
             self.reserve_of(number, side, price), lots,
         )  # fmt: skip
         instrument = self.instruments[number]
-        fee = lots * self.fees(instrument, price * instrument.tick_value)[0]
+        fee = lots * self.fees(instrument, price * instrument.tick_value)[0] if makers else 0
         if not self.order_passes(account, order, fee):
             return R.INSUFFICIENT_MARGIN
         self.execute(order, makers, force)

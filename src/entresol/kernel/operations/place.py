@@ -144,11 +144,31 @@ def rest_order(
 
 
 @kernel_function
-def _execute(
+def _enter(
     memory: int, account: int, number: int, side: int, price: int, lots: int, slot: int,
     flags: int, label: int, reserve: int,
 ) -> None:  # fmt: skip
-    """Match an accepted order, settle the taker once, rest or drop what is left."""
+    """Rest an accepted order, or drop what is left of one that may not rest."""
+    if flags & layout.FLAG_TIME_IN_FORCE_MASK != 0:
+        emit(
+            memory, i64(layout.EVENT_ORDER_REMOVED), side, number, i64(_NOT_RESTING), account,
+            slot, price, lots, label,
+        )  # fmt: skip
+        return
+    durable = durable_at(memory + DURABLE_BASE)
+    index = open_position(durable, account, number)
+    position = durable.position[account & _ACCOUNT_MASK, index & _POSITION_MASK]
+    tick_value = i64(durable.instrument[number & _INSTRUMENT_MASK].tick_value)
+    add_open(position, side, lots, lots * reserve * tick_value)
+    rest_order(memory, account, number, index, side, price, lots, slot, flags, label, reserve)
+
+
+@kernel_function
+def _take(
+    memory: int, account: int, number: int, side: int, price: int, lots: int, slot: int,
+    flags: int, label: int, reserve: int,
+) -> None:  # fmt: skip
+    """Match an accepted order that crosses, settle the taker once, enter what is left."""
     durable = durable_at(memory + DURABLE_BASE)
     instrument = durable.instrument[number & _INSTRUMENT_MASK]
     index = open_position(durable, account, number)
@@ -163,20 +183,14 @@ def _execute(
         signed = traded if side == layout.BUY else -traded
         change_position(durable, account, index, instrument, signed)
     left = lots - traded
-    if left > 0:
-        force = flags & layout.FLAG_TIME_IN_FORCE_MASK
-        if force == 0 and met < MAXIMUM_MAKERS:
-            position = durable.position[account & _ACCOUNT_MASK, index & _POSITION_MASK]
-            add_open(position, side, left, left * reserve * i64(instrument.tick_value))
-            rest_order(
-                memory, account, number, index, side, price, left, slot, flags, label, reserve
-            )
-        else:
-            reason = i64(_NOT_RESTING) if force != 0 else i64(_MATCH_LIMIT)
-            emit(
-                memory, i64(layout.EVENT_ORDER_REMOVED), side, number, reason, account, slot,
-                price, left, label,
-            )  # fmt: skip
+    if left > 0 and met >= MAXIMUM_MAKERS:
+        reason = _MATCH_LIMIT if flags & layout.FLAG_TIME_IN_FORCE_MASK == 0 else _NOT_RESTING
+        emit(
+            memory, i64(layout.EVENT_ORDER_REMOVED), side, number, i64(reason), account, slot,
+            price, left, label,
+        )  # fmt: skip
+    elif left > 0:
+        _enter(memory, account, number, side, price, left, slot, flags, label, reserve)
     release_if_empty(memory, durable, account, index)
 
 
@@ -222,13 +236,16 @@ def apply_place(memory: int, account: int, address: int) -> int:
             return _FILL_OR_KILL_UNFILLED
     reserve = reserve_ticks(instrument, durable.risk[number & _INSTRUMENT_MASK], side, price)
     tick_value = i64(instrument.tick_value)
-    fee = lots * taker_fee(instrument, price * tick_value)
+    fee = lots * taker_fee(instrument, price * tick_value) if crosses else i64(0)
     if not trading_cash_is_sane(durable, account) or not order_passes(
         durable, account, number, index, side, lots, lots * reserve * tick_value, fee
     ):
         return _INSUFFICIENT_MARGIN
     label = i64(operation.label)
-    _execute(memory, account, number, side, price, lots, slot, flags, label, reserve)
+    if crosses:
+        _take(memory, account, number, side, price, lots, slot, flags, label, reserve)
+    else:
+        _enter(memory, account, number, side, price, lots, slot, flags, label, reserve)
     return _APPLIED
 
 
