@@ -28,8 +28,10 @@ async def trade() -> None:
         trader = await exchange.open_trader(owner)  # registers a session key at the first time
 
         bought = await trader.buy("BTC-PERPETUAL", "0.01")
-        print(f"bought {bought.filled} in block {bought.outcome.receipt.block}, "
-              f"confirmed after {1000 * bought.outcome.seconds:.1f} ms")
+        print(
+            f"bought {bought.filled} in block {bought.outcome.receipt.block}, "
+            f"confirmed after {1000 * bought.outcome.seconds:.1f} ms"
+        )
 
         book = await exchange.read("public/get_order_book", instrument_name="BTC-PERPETUAL")
         above = book["asks"][-1][0]

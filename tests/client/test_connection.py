@@ -6,12 +6,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from entresol.client.connection import (
-    Connection,
-    ConnectionLostError,
-    RemoteError,
-    open_connection,
-)
+from entresol.client.connection import Connection, open_connection
+from entresol.client.errors import ConnectionLostError, RemoteError
 
 
 async def answer(socket: ServerConnection) -> None:

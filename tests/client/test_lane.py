@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from entresol.client.connection import ConnectionLostError
+from entresol.client.errors import ConnectionLostError, MessageRefusedError
 from entresol.client.keys import key_from_secret
-from entresol.client.lane import LaneChannel, MessageRefusedError, Outcome
+from entresol.client.lane import LaneChannel
+from entresol.client.outcome import Outcome
 from entresol.client.signer import LaneSigner, SignedMessage
 from entresol.crypto.secp256k1 import recover_address
 from entresol.kernel import layout

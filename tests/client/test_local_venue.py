@@ -1,6 +1,6 @@
 import pytest
 
-from entresol.client.lane import OrderRejectedError
+from entresol.client.errors import OrderRejectedError
 from entresol.client.listing import list_perpetual
 from entresol.client.local_venue import LocalVenue, named_key
 from entresol.client.market_data import UNIT

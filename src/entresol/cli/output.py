@@ -24,10 +24,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from entresol.client.connection import ConnectionLostError, RemoteError
+from entresol.client.errors import ConnectionLostError, MessageRefusedError, RemoteError
 from entresol.client.instruments import AmountError
 from entresol.client.keys import WalletError
-from entresol.client.lane import MessageRefusedError
 from entresol.client.market_data import MarketDataError
 from entresol.client.option_chain import InstrumentNameError
 
@@ -130,7 +129,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except expected_errors() as error:
             if options.get("as_json"):
                 print_json({"error": str(error)})
-            notes.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            notes.print(
+                f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+            )
             raise typer.Exit(1) from None
 
     return run

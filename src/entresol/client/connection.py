@@ -13,6 +13,9 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from entresol.client.errors import ConnectionLostError, RemoteError
+from entresol.client.frames import FrameError, request_of
+
 MAX_MESSAGE_BYTES = 1 << 24
 """Longest answer accepted, in bytes."""
 
@@ -20,18 +23,6 @@ MAX_IN_FLIGHT = 4_096
 """Calls waiting for an answer on one connection; more wait for room."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-class RemoteError(Exception):
-    """The node answered a call with an error: number, sentence, and data such as the lane's tip."""
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(f"{message} (error {code})")
-        self.code, self.message, self.data = code, message, data
-
-
-class ConnectionLostError(Exception):
-    """There is no connection to the node, or it ended while a call waited."""
 
 
 class _Answer(msgspec.Struct):
@@ -52,6 +43,7 @@ class Connection:
         self._socket = socket
         self._notify = notify
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._frames: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 0
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._reader = asyncio.create_task(self._read(), name="json-rpc reader")
@@ -81,6 +73,21 @@ class Connection:
             self._fail(error)
         return future
 
+    async def send_frame(self, compose: Callable[[int], bytes]) -> "asyncio.Future[bytes]":
+        """Send a binary frame made for a request number; the future is its answer frame."""
+        if self.lost.is_set():
+            raise ConnectionLostError("The connection to the node is closed.")
+        self._next_id += 1
+        number = self._next_id & 0xFFFF_FFFF
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._frames[number] = future
+        future.add_done_callback(lambda _: self._frames.pop(number, None))
+        try:
+            await self._socket.send(compose(number))
+        except ConnectionClosed as error:
+            self._fail(error)
+        return future
+
     def _forget(self, number: int) -> None:
         if self._waiting.pop(number, None) is not None:
             self._room.release()
@@ -96,13 +103,18 @@ class Connection:
         try:
             async for data in self._socket:
                 self._receive(data)
-        except (ConnectionClosed, msgspec.DecodeError) as error:
+        except (ConnectionClosed, msgspec.DecodeError, FrameError) as error:
             reason = error
         finally:
             self._fail(reason)
             await self._socket.close()
 
     def _receive(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):
+            waiting = self._frames.get(request_of(data))
+            if waiting is not None and not waiting.done():
+                waiting.set_result(data)
+            return
         answer = _decode(data)
         if answer.method is not None:
             params = answer.params or {}
@@ -121,7 +133,7 @@ class Connection:
     def _fail(self, reason: Exception | None) -> None:
         self.lost.set()
         text = "The connection to the node ended" + (f" ({reason})." if reason else ".")
-        for future in list(self._waiting.values()):
+        for future in [*self._waiting.values(), *self._frames.values()]:
             if not future.done():
                 future.set_exception(ConnectionLostError(text))
 

@@ -15,15 +15,19 @@ import types
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from entresol.client.connection import (
-    Connection,
+from entresol.client.connection import Connection, open_connection
+from entresol.client.errors import (
     ConnectionLostError,
+    MessageRefusedError,
+    NotFoundError,
+    ReceiptError,
     RemoteError,
-    open_connection,
 )
+from entresol.client.frames import MAX_MESSAGES, FrameError, compose_request, read_answers
 from entresol.client.instruments import Instrument
 from entresol.client.keys import Key, derive_session_key
-from entresol.client.lane import LaneChannel, MessageRefusedError, Outcome
+from entresol.client.lane import LaneChannel
+from entresol.client.outcome import Outcome
 from entresol.client.signer import LaneSigner, SignedMessage, sign_owner_operation
 from entresol.client.subscriptions import Subscription
 from entresol.client.trader import Trader
@@ -38,16 +42,14 @@ RECONNECT_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 OWNER_VALID_FOR_MS: Final = 300_000
 """An owner operation that is not accepted within this time dies."""
 
+POLL_SECONDS: Final = 0.1
+"""Pause between looks at something that takes a while."""
+
 SESSION_LIFETIME_MS: Final = 30 * 86_400_000
 """How long a session key that the client registers stays valid, unless told otherwise."""
 
 
-class ReceiptError(Exception):
-    """The node answered with a receipt that its sequencer did not sign: do not rely on it."""
-
-
-class NotFoundError(Exception):
-    """An instrument, an account or a session key that does not exist; says what to do."""
+_Waiting = tuple[SignedMessage, "asyncio.Future[Outcome]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Exchange:
         self._keeper: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._is_closed = False
+        self._outbox: list[_Waiting] = []
+        self._flusher: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(cls, url: str, *, verify_receipts: bool = True) -> Self:
@@ -197,34 +201,54 @@ class Exchange:
         return Trader(await self.open_lane(key, account, window=window), self.find)
 
     async def _send_message(self, message: SignedMessage) -> "asyncio.Future[Outcome]":
-        params = {
-            "message": base64.b64encode(message.data).decode(),
-            "signature": base64.b64encode(message.signature).decode(),
-        }
-        answer = await self._live().send("private/send_message", params)
+        """Put a message into the next frame; frames leave at the end of the loop's turn."""
+        self._live()
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: self._resolve(message, done, outcome))
+        self._outbox.append((message, outcome))
+        if len(self._outbox) >= MAX_MESSAGES:
+            await self._flush()
+        elif self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush(), name="frame of messages")
         return outcome
 
-    def _resolve(
-        self,
-        message: SignedMessage,
-        answer: "asyncio.Future[Any]",
-        outcome: "asyncio.Future[Outcome]",
-    ) -> None:
-        if outcome.done():
+    async def _flush(self) -> None:
+        """Send what waits as one frame."""
+        waiting, self._outbox = self._outbox, []
+        if not waiting:
             return
-        error = answer.exception()
-        if isinstance(error, RemoteError):
-            reason = refusal_reason(error)
-            error = MessageRefusedError(reason) if reason is not None else error
-        if error is not None:
-            outcome.set_exception(error)
-            return
+        messages = [message for message, _ in waiting]
         try:
-            outcome.set_result(self._check(message, decode_outcome(answer.result())))
-        except (ReceiptError, KeyError, TypeError, ValueError) as problem:
-            outcome.set_exception(problem)
+            answer = await self._live().send_frame(
+                lambda request: compose_request(request, messages, self.verify_receipts)
+            )
+        except ConnectionLostError as error:
+            for _, outcome in waiting:
+                _fail(outcome, error)
+            return
+        answer.add_done_callback(lambda done: self._resolve(waiting, done))
+
+    def _resolve(self, waiting: list[_Waiting], answer: "asyncio.Future[bytes]") -> None:
+        error = ConnectionLostError("cancelled") if answer.cancelled() else answer.exception()
+        if error is None:
+            try:
+                answers = read_answers(answer.result(), [message for message, _ in waiting])
+            except FrameError as problem:
+                error = problem
+        if error is not None:
+            for _, outcome in waiting:
+                _fail(outcome, error)
+            return
+        for (message, outcome), result in zip(waiting, answers, strict=True):
+            if isinstance(result, MessageRefusedError):
+                _fail(outcome, result)
+                continue
+            try:
+                checked = self._check(message, result)
+            except ReceiptError as problem:
+                _fail(outcome, problem)
+                continue
+            if not outcome.done():
+                outcome.set_result(checked)
 
     def _check(self, message: SignedMessage, outcome: Outcome) -> Outcome:
         """Refuse an outcome whose receipt does not promise this very message."""
@@ -264,6 +288,19 @@ class Exchange:
             reason = refusal_reason(error)
             raise (MessageRefusedError(reason) if reason is not None else error) from None
         return self._check(message, decode_outcome(answer))
+
+    async def await_account(
+        self, owner: bytes, subaccount: int = 0, *, seconds: float = 60.0
+    ) -> int:
+        """Wait until a deposit has opened the owner's account; returns its number."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return await self.find_account(owner, subaccount)
+            except NotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
 
     async def register_lane(
         self,
@@ -353,3 +390,8 @@ class Exchange:
             subscription.note_gap()
         for lane in self._lanes:
             lane.reconnect()
+
+
+def _fail(outcome: "asyncio.Future[Outcome]", error: BaseException) -> None:
+    if not outcome.done():
+        outcome.set_exception(error)

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from entresol.client.connection import ConnectionLostError
+from entresol.client.errors import ConnectionLostError, MessageRefusedError
+from entresol.client.outcome import Outcome
 from entresol.client.signer import LaneSigner, SignedMessage
-from entresol.kernel.rejections import Refusal, Rejection
+from entresol.kernel.rejections import Refusal
 from entresol.rollup.message import Operation
 from entresol.sequencing.outcomes import GatewayRefusal
-from entresol.sequencing.receipts import Receipt
 
 VALID_FOR_MS: Final = 60_000
 """A message that is not accepted within this time dies; in kernel time."""
@@ -43,52 +43,6 @@ RETRIED: Final = frozenset(
 
 PAUSED: Final = frozenset({GatewayRefusal.QUEUE_FULL, Refusal.REJECTION_LIMIT})
 """Refusals that go away with time only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """An accepted message: what each operation did, and the sequencer's receipt.
-
-    After a reconnection the node's tip can prove that a message was accepted without telling its
-    outcomes; `receipt` is None and the lists are empty then.
-    """
-
-    statuses: tuple[int, ...] = ()
-    slots: tuple[int, ...] = ()
-    filled: tuple[int, ...] = ()
-    receipt: Receipt | None = None
-    receipt_signature: bytes = b""
-    seconds: float = 0.0  # from sending to the answer
-
-    @property
-    def rejections(self) -> list[Rejection]:
-        """Reasons of the operations that were rejected."""
-        return [Rejection(status) for status in self.statuses if status]
-
-    def raise_for_rejection(self) -> None:
-        """Raise OrderRejectedError when the message's first operation was rejected.
-
-        Whether a mass quote stands is its own first status; its legs have theirs behind it.
-        """
-        if self.statuses and self.statuses[0]:
-            raise OrderRejectedError(Rejection(self.statuses[0]))
-
-
-class OrderRejectedError(Exception):
-    """The exchange accepted the message and rejected its operation; nothing was changed."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        words = rejection.name.lower().replace("_", " ")
-        super().__init__(f"The exchange rejected the operation: {words} ({int(rejection)}).")
-        self.rejection = rejection
-
-
-class MessageRefusedError(Exception):
-    """The node did not accept a message; nothing of it was done."""
-
-    def __init__(self, reason: Refusal | GatewayRefusal) -> None:
-        super().__init__(f"The node refused the message: {reason.name} ({int(reason)}).")
-        self.reason = reason
 
 
 SendMessage = Callable[[SignedMessage], Awaitable["asyncio.Future[Outcome]"]]

@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from entresol.client.errors import MessageRefusedError
 from entresol.client.instruments import Instrument
 from entresol.client.keys import Key, derive_session_key, key_from_secret
-from entresol.client.lane import LaneChannel, MessageRefusedError, Outcome
+from entresol.client.lane import LaneChannel
 from entresol.client.listing import Listing
+from entresol.client.outcome import Outcome
 from entresol.client.signer import LaneSigner, SignedMessage, sign_owner_operation
 from entresol.crypto.keccak import keccak256
 from entresol.crypto.secp256k1 import compact_signature

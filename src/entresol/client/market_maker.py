@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from entresol.client.depth_mirror import DepthMirror, Quote, group_quotes
 from entresol.client.instruments import Instrument
-from entresol.client.lane import LaneChannel, Outcome
+from entresol.client.lane import LaneChannel
 from entresol.client.market_data import UNIT, DepthUpdate
 from entresol.client.operations import cancel, mass_quote, place
+from entresol.client.outcome import Outcome
 from entresol.client.quoting import OptionQuoter
 from entresol.client.tally import Tally
 from entresol.kernel import layout

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from entresol.client.lane import LaneChannel, MessageRefusedError, Outcome
+from entresol.client.errors import MessageRefusedError
+from entresol.client.lane import LaneChannel
+from entresol.client.outcome import Outcome
 from entresol.kernel import layout
 from entresol.kernel.rejections import Rejection
 from entresol.rollup.message import Operation

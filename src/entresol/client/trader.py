@@ -7,8 +7,9 @@ from typing import Final
 
 from entresol.client.depth_mirror import Quote
 from entresol.client.instruments import AmountError, Instrument, Number
-from entresol.client.lane import LaneChannel, Outcome
+from entresol.client.lane import LaneChannel
 from entresol.client.operations import cancel, cancel_all, mass_quote, place
+from entresol.client.outcome import Outcome
 from entresol.kernel import layout
 
 TIMES_IN_FORCE: Final = {

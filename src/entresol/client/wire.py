@@ -4,10 +4,10 @@ import base64
 from decimal import Decimal
 from typing import Any, Final
 
-from entresol.client.connection import RemoteError
+from entresol.client.errors import RemoteError
 from entresol.client.instruments import Instrument
-from entresol.client.lane import Outcome
 from entresol.client.market_data import UNIT
+from entresol.client.outcome import Outcome
 from entresol.kernel import layout
 from entresol.kernel.rejections import Refusal
 from entresol.sequencing.outcomes import GatewayRefusal
