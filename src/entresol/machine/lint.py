@@ -167,12 +167,12 @@ def _is_constant(node: ast.expr) -> bool:
 def _loop_complaint(node: ast.For) -> str | None:
     if node.orelse:
         return "a loop has no else"
+    if isinstance(node.iter, ast.Name) and _is_constant(node.iter):
+        return None
     call = node.iter
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-        return "for runs over range() only"
-    if call.func.id != "range" or not isinstance(node.target, ast.Name):
-        return "for runs over range() only"
-    return None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range":
+        return None
+    return "for runs over range() or a constant table only"
 
 
 def _called(function: ast.FunctionDef) -> set[str]:
