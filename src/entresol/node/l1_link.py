@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from entresol.crypto.secp256k1 import address_of
+from entresol.da.archive import BlobArchive
 from entresol.da.blobs import BlobWorkers, pack
+from entresol.node.l1_chain import ChainPicture
 from entresol.node.l1_sources import BlobProver, StoredBatches, StoredRuns
 from entresol.node.l1_worker import Step, Worker, WorkerStatus
 from entresol.sequencing.batch_store import BatchStore
@@ -28,7 +30,6 @@ from entresol.settlement.batcher import Batcher, BatcherStatus
 from entresol.settlement.deploy import Deployment, verify_deployment
 from entresol.settlement.l1 import L1Client
 from entresol.settlement.proposer import Proposer, ProposerStatus
-from entresol.settlement.records import Outcome
 from entresol.settlement.sender import FeePolicy, Sender
 from entresol.settlement.view import EMPTY_CHAIN, L1View
 
@@ -53,27 +54,18 @@ class DeepReorgError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChainStatus:
-    """What L1 says, up to the last block with enough confirmations."""
-
-    block: int = 0
-    block_time: int = 0
-    inbox_items: int = 0
-    handed_items: int = 0
-    """Items that the node's loop has taken, counted from the start of the inbox."""
-    records: int = 0
-    claims: int = 0
-    final_key: bytes = b""
-    """Key of the newest final claim, or of the genesis: what a withdrawal is proven against."""
-    final: Outcome | None = None
-    """What that claim ended with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class L1Status:
-    """Everything the link knows; a value, safe to pass on."""
+    """How the link is doing; a value, safe to pass on."""
 
-    chain: ChainStatus
+    block: int
+    """Newest L1 block seen."""
+    confirmed_items: int
+    """Inbox items with enough confirmations."""
+    handed_items: int
+    """Items that the node's loop has taken, counted from the start of the inbox."""
+    records: int
+    final_records: int
+    """Data records on L1, and those with a final claim."""
     follower: WorkerStatus
     batcher: WorkerStatus | None
     proposer: WorkerStatus | None
@@ -93,6 +85,9 @@ class L1Settings:
 
     directory: Path
     confirmations: int
+    """Depth at which an inbox item is taken."""
+    archive: Path | None = None
+    """Where blobs are kept for those who derive after L1 has dropped them."""
     poll_seconds: float = 0.5
     pause_seconds: float = 10.0
     """Between looks at an account that could not pay, and at balances in general."""
@@ -129,13 +124,15 @@ class _Follower:
         self._deployment = deployment
         self._confirmations = confirmations
         self._view = L1View(client, deployment, confirmations=confirmations)
+        # What the API shows is L1's newest word; what the state consumes is its confirmed one.
+        self._newest = self._view if confirmations == 0 else L1View(client, deployment)
         self._handed = position
         self._handed_hash = chain_hash
         self._handed_block = 0
         self._missing = 0
         self._verified = False
         self._hand_over = hand_over
-        self.status = ChainStatus(handed_items=position)
+        self.picture = ChainPicture()
 
     def step(self) -> Step:
         """Look at L1 once; raises DeepReorgError, DeploymentError, L1Error."""
@@ -144,11 +141,11 @@ class _Follower:
             self._verified = True
         confirmed = self._client.head().number - self._confirmations
         self._view.refresh()
+        self._draw()
         waiting = self._check_handed(confirmed)
-        handed = False if waiting else self._hand_items()
-        self._update_status()
         if waiting:
             return Step("behind")
+        handed = self._hand_items()
         return Step("handed over" if handed else "following", again=handed)
 
     def _check_handed(self, confirmed: int) -> bool:
@@ -186,19 +183,17 @@ class _Follower:
         self._handed_block = chosen[-1].block
         return True
 
-    def _update_status(self) -> None:
-        view = self._view
-        head = view.head
-        self.status = ChainStatus(
-            block=head.number if head else 0,
-            block_time=head.time if head else 0,
-            inbox_items=len(view.items),
-            handed_items=self._handed,
-            records=len(view.records),
-            claims=len(view.claims),
-            final_key=view.final_head,
-            final=view.outcome(view.final_head),
-        )
+    def _draw(self) -> None:
+        if self._newest is not self._view:
+            self._newest.refresh()
+        head = self._newest.head
+        if head is not None and head.digest != self.picture.digest:
+            self.picture = ChainPicture.take(self._newest)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Confirmed inbox items, and those handed over."""
+        return len(self._view.items), self._handed
 
 
 class L1Link:
@@ -259,7 +254,9 @@ class L1Link:
         self._add("follower", follow)
         if self._keys.batcher is not None or self._keys.proposer is not None:
             self._blob_workers = BlobWorkers(self._settings.blob_processes)
-            prover = BlobProver(self._blob_workers.prove)
+            folder = self._settings.archive
+            archive = None if folder is None else BlobArchive(folder)
+            prover = BlobProver(self._blob_workers.prove, archive)
             if self._keys.batcher is not None:
                 self._add_batcher(self._keys.batcher, prover)
             if self._keys.proposer is not None:
@@ -276,12 +273,23 @@ class L1Link:
         if self._blob_workers is not None:
             await loop.run_in_executor(None, self._blob_workers.close)
 
+    @property
+    def picture(self) -> ChainPicture:
+        """What L1's newest block says about records, claims and withdrawals."""
+        return ChainPicture() if self._follower is None else self._follower.picture
+
     def status(self) -> L1Status:
         """What the threads last found."""
         follower, batcher = self._workers.get("follower"), self._workers.get("batcher")
         proposer = self._workers.get("proposer")
+        confirmed, handed = (0, 0) if self._follower is None else self._follower.counts
+        records, final = self.picture.counts
         return L1Status(
-            chain=ChainStatus() if self._follower is None else self._follower.status,
+            block=self.picture.block,
+            confirmed_items=confirmed,
+            handed_items=handed,
+            records=records,
+            final_records=final,
             follower=WorkerStatus() if follower is None else follower.status,
             batcher=None if batcher is None else batcher.status,
             proposer=None if proposer is None else proposer.status,

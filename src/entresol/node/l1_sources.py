@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from entresol.da.archive import BlobArchive
 from entresol.da.blobs import ProvenBlob, pack
 from entresol.kernel.transition import MAX_AHEAD_OF_L1_MS
 from entresol.sequencing.batch_store import BatchStore, BuiltBatch
@@ -38,16 +39,23 @@ def _remember(memory: dict[bytes, Value], key: bytes, value: Value) -> None:
 
 
 class BlobProver:
-    """Makes sidecars, and remembers under which hash L1 names a blob; for several threads."""
+    """Makes sidecars, and remembers under which hash L1 names a blob; for several threads.
 
-    def __init__(self, prove: ProveBlobs) -> None:
+    With an `archive`, every proven blob is kept there for whoever needs it past L1's 18 days.
+    """
+
+    def __init__(self, prove: ProveBlobs, archive: BlobArchive | None = None) -> None:
         self._prove = prove
+        self._archive = archive
         self._lock = threading.Lock()
         self._hashes: dict[bytes, bytes] = {}
 
     def prove(self, blobs: Sequence[bytes]) -> Sidecar:
         """Commitments and cell proofs of `blobs`."""
         proven = self._prove(blobs)
+        if self._archive is not None:
+            for each in proven:
+                self._archive.add(each.blob)
         with self._lock:
             for each in proven:
                 _remember(self._hashes, _digest(each.blob), each.versioned_hash)
