@@ -106,6 +106,14 @@ def test_live_blocks_keep_no_list_of_lanes(chain):
     assert touched(chain) == []
 
 
+def test_a_batch_writes_no_events(chain):
+    lane = chain.start(7)[0]
+    before = len(chain.events())
+    chain.run["batch"] = 1
+    assert chain.send(chain.lane_message(lane)) == 0
+    assert len(chain.events()) == before
+
+
 def test_a_batch_lists_lanes_at_their_first_message(chain):
     first, second = chain.start(7, 8)
     chain.run["batch"] = 1
@@ -125,9 +133,10 @@ def test_revoked_and_registered_again_in_one_batch_is_two_entries(chain, by_inbo
         chain.close()
         assert chain.open(2_000, [chain.item(layout.INBOX_REVOKE_LANE, 7, lane=lane)]) == 0
     else:
-        assert chain.apply_owner(3, 7, layout.REVOKE_LANE, lane=lane) == 0
+        assert chain.send(chain.owner_message(3, 7, layout.REVOKE_LANE, lane=lane)) == 0
     assert chain.send(chain.lane_message(lane, sequence=2)) == Refusal.UNKNOWN_LANE
-    assert chain.register(3, 7, 207) == lane
+    fields = {"address": chain.address(207), "expires_ms": 10**9, "permissions": 1}
+    assert chain.send(chain.owner_message(3, 7, layout.REGISTER_LANE, **fields)) == 0
     assert chain.send(chain.lane_message(lane)) == 0
     entries = touched(chain)
     assert [(entry[1], entry[2]) for entry in entries] == [

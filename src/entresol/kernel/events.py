@@ -1,6 +1,6 @@
 """What happened, for the node: a ring of fixed records in SCRATCH, and the digest of outcomes.
 
-The ring is never committed.  `header.outcome_digest` is: it folds every status and fill, so a
+The ring is written by live blocks only and never committed.  `header.outcome_digest` is: it folds every status and fill, so a
 live run and its replay agree on outcomes when they agree on the state root.
 """
 
@@ -40,8 +40,13 @@ def emit(
     quantity: int,
     label: int,
 ) -> None:
-    """Append one event; the ring overwrites its oldest record, its count never stops."""
+    """Append one event; the ring overwrites its oldest record, its count never stops.
+
+    A batch keeps no events: nobody reads them there, and each would cost a proof a leaf.
+    """
     run = run_at(memory + SCRATCH_RUN_BASE)
+    if i64(run.batch) != 0:
+        return
     count = i64(run.event_count)
     run.event_count = count + 1
     event = event_at(memory + SCRATCH_EVENTS + (count & _EVENT_MASK) * _EVENT_BYTES)
