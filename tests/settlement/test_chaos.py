@@ -59,6 +59,12 @@ class Storm:
         view = L1View(sender.client, self.world.deployment)
         self.proposer = Proposer(view, sender, Runs())
 
+    def step_batcher(self):
+        self.batcher.step()
+
+    def step_proposer(self):
+        self.proposer.step()
+
     def mine(self):
         self.world.node.rpc("evm_mine")
 
@@ -79,8 +85,8 @@ class Storm:
 
     def step(self):
         events = (
-            [lambda: self.batcher.step()] * 8
-            + [lambda: self.proposer.step()] * 8
+            [self.step_batcher] * 8
+            + [self.step_proposer] * 8
             + [self.mine] * 8
             + [self.restart_batcher, self.restart_proposer, self.reorg, self.drop, self.spike]
             + [self.wait]
