@@ -149,8 +149,8 @@ class Venue:
                     position=place,
                 ).encode()
             )
-        self.memory.write(layout.INBOX_ITEMS_BASE, b"".join(items))
-        self.memory.view(layout.PARAMS_BASE, layout.PARAMS)["inbox_count"] = len(items)
+        self.inbox = items
+        put_inbox(self.memory, items)
         messages = []
         for nonce, market in enumerate(self.markets, 1):
             perpetual = market.kind == layout.PERPETUAL
@@ -195,7 +195,7 @@ class Venue:
             self.secrets[lane] = secret(session)
             self.sequences[lane] = 0
             self.tips[lane] = initial_tip(self.domain, address_of(secret(session)), account, lane)
-        self.apply(START_MS, messages, inbox=len(items))
+        self.opening = self.apply(START_MS, messages, inbox=len(items))
 
     def message(self, lane: int, now: int, records: list[bytes]) -> bytes:
         """A lane message; valid for 30 seconds, in whole seconds as the SDK sends it."""
@@ -326,6 +326,19 @@ class Flow:
             if rng.random() < 0.1:
                 messages.append(self.taker(lane, now))
         return messages
+
+
+def put_inbox(memory: Memory, items: list[bytes]) -> None:
+    """Make inbox items available to the next blocks."""
+    memory.write(layout.INBOX_ITEMS_BASE, b"".join(items))
+    memory.view(layout.PARAMS_BASE, layout.PARAMS)["inbox_count"] = len(items)
+
+
+def genesis_memory(venue: Venue) -> Memory:
+    """A new memory with the venue's first state."""
+    memory = Memory()
+    build_genesis(memory.base, venue.configuration)
+    return memory
 
 
 def clone_state(source: Memory) -> Memory:

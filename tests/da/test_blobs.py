@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from entresol.crypto import kzg
 from entresol.da import blobs
 from entresol.da.errors import BlobError
+from entresol.rollup import limits
 
 
 @given(st.binary(min_size=1, max_size=200))
@@ -17,7 +18,7 @@ def test_round_trip_of_short_data(data):
 
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_round_trip_at_the_edge_of_a_blob(extra):
-    length = blobs.BLOB_DATA_BYTES + extra
+    length = limits.BLOB_DATA_BYTES + extra
     data = bytes(n % 251 for n in range(length))
     packed = blobs.pack(data)
     assert len(packed) == (2 if extra > 0 else 1)
@@ -36,8 +37,8 @@ def test_limits():
     with pytest.raises(BlobError):
         blobs.pack(b"")
     with pytest.raises(BlobError):
-        blobs.pack(bytes(blobs.MAX_DATA_BYTES + 1))
-    assert len(blobs.pack(bytes(blobs.MAX_DATA_BYTES))) == 6
+        blobs.pack(bytes(limits.MAX_BLOB_BATCH_BYTES + 1))
+    assert len(blobs.pack(bytes(limits.MAX_BLOB_BATCH_BYTES))) == 6
     with pytest.raises(BlobError):
         blobs.unpack([bytes(100)], 5)
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from entresol.crypto.keccak import keccak256
 from entresol.da import calldata
 from entresol.da.errors import ChunkError
+from entresol.rollup import limits
 
 
 def root_of(leaves):
@@ -14,7 +15,7 @@ def root_of(leaves):
     return nodes[0]
 
 
-@pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 5000, calldata.MAX_CALLDATA_BYTES])
+@pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 5000, limits.MAX_CALLDATA_BATCH_BYTES])
 def test_root_is_over_whole_chunks_and_a_short_last_one(length):
     data = bytes(n % 253 for n in range(length))
     chunks = [data[n : n + 1024] for n in range(0, length, 1024)]
@@ -35,7 +36,7 @@ def test_every_chunk_is_proven_and_nothing_else_is(length, draw):
 
 
 def test_limits():
-    for data in (b"", bytes(calldata.MAX_CALLDATA_BYTES + 1)):
+    for data in (b"", bytes(limits.MAX_CALLDATA_BATCH_BYTES + 1)):
         with pytest.raises(ChunkError):
             calldata.chunk_root(data)
     with pytest.raises(ChunkError):

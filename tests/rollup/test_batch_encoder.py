@@ -1,8 +1,10 @@
+import random
 import struct
 
 import numpy as np
 import pytest
 from benchmarks import codec as workload
+from tests.kernel.test_batch_codec import mutate
 
 from entresol.kernel import layout
 from entresol.kernel.rejections import Invalid
@@ -41,6 +43,26 @@ def test_a_batch_of_the_market_runs_natively_and_in_the_machine(market):
     assert run.exit_code == 0
     assert difference(running, venue.memory, ["STATE"]) == []
     assert run.system_calls["ecrecover"] == len(signatures)
+
+
+@pytest.mark.parametrize("rounds", [25, pytest.param(400, marks=pytest.mark.slow)])
+def test_damaged_batches_end_alike_natively_and_in_the_machine(market, rounds):
+    venue, before, blocks, signatures = market
+    lanes = workload.first_messages(blocks[:4])
+    chosen = [signatures[workload.first_messages(blocks).index(lane)] for lane in lanes]
+    data = encode_batch(workload.clone_state(before), blocks[:4], chosen)
+    noise = random.Random(rounds)
+    codes = set()
+    running = Memory()
+    for _ in range(rounds):
+        damaged = mutate(data, noise)
+        running.copy_state_from(before)
+        # Raises when native run and image differ in any byte, or when the image faults.
+        run = execute.compare(running, load_kernel_image(), params_of(venue, damaged), damaged, b"")
+        codes.add(run.exit_code)
+        assert run.exit_code == 0 or not any(run.journal)
+    assert Invalid.BAD_ENCODING in codes
+    assert codes - {0} <= set(Invalid)
 
 
 def test_published_bytes_stay_below_the_limit(market):

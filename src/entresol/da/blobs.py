@@ -16,34 +16,30 @@ import numpy as np
 
 from entresol.crypto import kzg
 from entresol.da.errors import BlobError
+from entresol.rollup.limits import (
+    BLOB_DATA_BYTES,
+    BLOB_ELEMENT_DATA_BYTES,
+    BLOB_ELEMENTS,
+    MAX_BLOB_BATCH_BYTES,
+)
 
-ELEMENTS: Final = 4096
 ELEMENT_BYTES: Final = 32
-DATA_BYTES_PER_ELEMENT: Final = 31
-
-BLOB_BYTES: Final = ELEMENTS * ELEMENT_BYTES
-BLOB_DATA_BYTES: Final = ELEMENTS * DATA_BYTES_PER_ELEMENT
-"""Batch bytes that one blob carries: 126,976."""
-
-MAX_BLOBS: Final = 6
-"""Blobs of one data record: what one transaction may carry."""
-
-MAX_DATA_BYTES: Final = MAX_BLOBS * BLOB_DATA_BYTES
+BLOB_BYTES: Final = BLOB_ELEMENTS * ELEMENT_BYTES
 
 
 def blob_count(length: int) -> int:
     """Blobs that `length` bytes need; raises BlobError for none or more than six blobs hold."""
-    if not 0 < length <= MAX_DATA_BYTES:
-        raise BlobError(f"a batch in blobs has 1 to {MAX_DATA_BYTES} bytes, not {length}")
+    if not 0 < length <= MAX_BLOB_BATCH_BYTES:
+        raise BlobError(f"a batch in blobs has 1 to {MAX_BLOB_BATCH_BYTES} bytes, not {length}")
     return -(-length // BLOB_DATA_BYTES)
 
 
 def pack(data: bytes) -> list[bytes]:
     """Blobs that carry `data`, the last one padded with zeros; raises BlobError if too long."""
     count = blob_count(len(data))
-    padded = np.zeros((count * ELEMENTS, DATA_BYTES_PER_ELEMENT), np.uint8)
+    padded = np.zeros((count * BLOB_ELEMENTS, BLOB_ELEMENT_DATA_BYTES), np.uint8)
     padded.reshape(-1)[: len(data)] = np.frombuffer(data, np.uint8)
-    elements = np.zeros((count * ELEMENTS, ELEMENT_BYTES), np.uint8)
+    elements = np.zeros((count * BLOB_ELEMENTS, ELEMENT_BYTES), np.uint8)
     elements[:, 1:] = padded
     raw = elements.tobytes()
     return [raw[start : start + BLOB_BYTES] for start in range(0, len(raw), BLOB_BYTES)]

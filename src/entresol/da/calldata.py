@@ -5,18 +5,13 @@ chunk are zero; a node is keccak256(left || right).  One chunk and seven sibling
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from entresol.crypto import merkle
 from entresol.crypto.keccak import keccak256
 from entresol.da.errors import ChunkError
-
-CHUNK_BYTES: Final = 1024
-CHUNK_DEPTH: Final = 7
-MAX_CHUNKS: Final = 120
-"""120 chunks and the rest of the transaction stay below the mempool's limit of 128 KiB."""
-
-MAX_CALLDATA_BYTES: Final = MAX_CHUNKS * CHUNK_BYTES
+from entresol.rollup.limits import CALLDATA_CHUNK_BYTES as CHUNK_BYTES
+from entresol.rollup.limits import CALLDATA_CHUNK_DEPTH as CHUNK_DEPTH
+from entresol.rollup.limits import MAX_CALLDATA_BATCH_BYTES as MAX_CALLDATA_BYTES
 
 
 def split(data: bytes) -> list[bytes]:
