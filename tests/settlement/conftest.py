@@ -164,9 +164,7 @@ class World:
         return self.view().claims[-1]
 
     def finalise(self, claim: PostedClaim) -> Receipt:
-        return self.transact(
-            "proposer", "rollup", "finalise", claim.key, claim.outcome.to_abi()
-        )
+        return self.transact("proposer", "rollup", "finalise", claim.key, claim.outcome.to_abi())
 
     def final_tree(self, tree: AppendOnlyTree) -> PostedClaim:
         """Post, claim and finalise a batch whose withdrawals tree is `tree`."""

@@ -58,9 +58,7 @@ def test_the_rules_of_the_chain(shared_node):
     # EIP-7951 (P-256) exists from Osaka on, EIP-7825 caps a transaction's gas.
     sender = client.rpc("eth_accounts")[0]
     with pytest.raises(L1Error, match="gas"):
-        client.rpc(
-            "eth_sendTransaction", {"from": sender, "to": sender, "gas": hex(16_777_217)}
-        )
+        client.rpc("eth_sendTransaction", {"from": sender, "to": sender, "gas": hex(16_777_217)})
 
 
 def test_the_state_survives_a_clean_stop(tmp_path):

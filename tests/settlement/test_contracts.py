@@ -125,9 +125,7 @@ def test_constructors_check_their_parameters(world, name, changes, reason):
         key: value for key, value in changes.items() if hasattr(deployment.parameters, key)
     }
     rest = {key: value for key, value in changes.items() if key not in parameters}
-    changed = replace(
-        deployment, parameters=replace(deployment.parameters, **parameters), **rest
-    )
+    changed = replace(deployment, parameters=replace(deployment.parameters, **parameters), **rest)
     arguments = deploy.constructor_arguments(name, changed)
     data = deploy.creation_data(compile_contract(name), arguments)
     with pytest.raises(Exception) as caught:

@@ -166,9 +166,7 @@ def test_money_goes_in_and_comes_out_with_the_operator_unattended(
     assert claim.outcome.durable_root == operator.ledger.root()
     for withdrawal in operator.ledger.withdrawals:
         path = operator.ledger.tree.prove(withdrawal.index)
-        alice.withdraw(
-            claim.key, withdrawal.index, withdrawal.recipient, withdrawal.amount, path
-        )
+        alice.withdraw(claim.key, withdrawal.index, withdrawal.recipient, withdrawal.amount, path)
     assert (alice.token_balance(), bob.token_balance()) == (25_000_000, 50_000_000)
     assert alice.token_balance(world.deployment.bridge) == 25_000_000
     assert sum(operator.ledger.balances.values()) == 25_000_000

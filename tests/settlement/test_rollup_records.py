@@ -37,9 +37,7 @@ def test_blobs_become_a_record(world, sidecars):
 @pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 5000, MAX_CALLDATA_BYTES])
 def test_calldata_becomes_a_record(world, length):
     data = bytes(i * 7 % 251 + 1 for i in range(length))
-    world.transact(
-        "sequencer", "rollup", "post_calldata", 0, data, 0, NO_HASH, 0, gas=8_000_000
-    )
+    world.transact("sequencer", "rollup", "post_calldata", 0, data, 0, NO_HASH, 0, gas=8_000_000)
     (posted,) = world.view().records
     assert posted.data == data
     assert posted.record.source == CALLDATA
@@ -123,9 +121,7 @@ def test_anyone_may_post_when_the_inbox_is_ignored(world):
 def test_posting_closes_when_the_item_is_final(world):
     world.user("alice").force_cancel_all(1)
     view = world.view()
-    claim = world.propose(
-        world.post(), inbox_position=1, inbox_hash=view.inbox_hash(1)
-    )
+    claim = world.propose(world.post(), inbox_position=1, inbox_hash=view.inbox_hash(1))
     world.pass_time(DELAY + 2 * WINDOW + 2)
     world.post()
     assert world.read("rollup", "posting_is_open")

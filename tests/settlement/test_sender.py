@@ -83,9 +83,7 @@ def test_a_crash_between_writing_and_sending_is_made_good(manual, tmp_path, monk
 
 
 def test_an_underpriced_transaction_is_raised_until_it_is_mined(manual):
-    sender = Sender(
-        manual.client, manual.secret("alice"), policy=FeePolicy(patience_blocks=2)
-    )
+    sender = Sender(manual.client, manual.secret("alice"), policy=FeePolicy(patience_blocks=2))
     sender.step(transfer(), "a")
     first = sender.pending.fees
     high = 3 * first.gas
@@ -101,9 +99,7 @@ def test_an_underpriced_transaction_is_raised_until_it_is_mined(manual):
 
 
 def test_a_blob_transaction_is_replaced_at_twice_the_price(manual, sidecars):
-    sender = Sender(
-        manual.client, manual.secret("alice"), policy=FeePolicy(patience_blocks=0)
-    )
+    sender = Sender(manual.client, manual.secret("alice"), policy=FeePolicy(patience_blocks=0))
     call = transfer(sidecar=sidecars[1])
     sender.step(call, "a")
     first = sender.pending.fees

@@ -74,9 +74,7 @@ def test_impossible_transactions_are_refused(sidecars):
 def test_the_node_computes_the_same_hash(world, sidecars):
     for nonce, sidecar in enumerate((None, sidecars[2])):
         call = Call(to=b"\2" * 20, data=b"abc", gas_limit=100_000, sidecar=sidecar)
-        signed = sign(
-            call, secret=world.secret("alice"), chain_id=31337, nonce=nonce, fees=FEES
-        )
+        signed = sign(call, secret=world.secret("alice"), chain_id=31337, nonce=nonce, fees=FEES)
         assert world.client.send_raw(signed.raw) == signed.digest
         sent = world.client.rpc("eth_getTransactionByHash", "0x" + signed.digest.hex())
         assert sent["from"] == "0x" + world.address("alice").hex()

@@ -214,9 +214,7 @@ class Batcher:
         if not 0 < len(batch.data) <= MAX_CALLDATA_BYTES:
             raise BatcherError(f"batch {batch.index} is too long for calldata: seal smaller ones")
         # 40 gas per byte is the floor for data-heavy transactions; the rest is memory and hashes.
-        return Call(
-            to=self._rollup.address, data=data, gas_limit=600_000 + 60 * len(batch.data)
-        )
+        return Call(to=self._rollup.address, data=data, gas_limit=600_000 + 60 * len(batch.data))
 
     def _simulate(self, batch: SealedBatch, call: Call) -> None:
         """Find out what L1 would say before paying for it."""
@@ -244,4 +242,3 @@ class Batcher:
 
 class _NotYetError(Exception):
     """L1 would refuse now and will accept later."""
-

@@ -40,9 +40,7 @@ class UserBridge:
         """Create development tokens; only the development token allows it."""
         return self._send(self._token, "mint", receiver or self.sender.address, amount)
 
-    def deposit(
-        self, amount: int, recipient: bytes | None = None, subaccount: int = 0
-    ) -> Receipt:
+    def deposit(self, amount: int, recipient: bytes | None = None, subaccount: int = 0) -> Receipt:
         """Move `amount` into the rollup account (`recipient`, `subaccount`)."""
         allowed = self._client.call(
             self._token, "allowance", self.sender.address, self._bridge.address

@@ -347,4 +347,3 @@ def _canonical(component: Mapping[str, Any]) -> str:
 
 def _signature(item: Mapping[str, Any]) -> str:
     return f"{item['name']}({','.join(_canonical(part) for part in item['inputs'])})"
-

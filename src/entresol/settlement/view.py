@@ -62,9 +62,7 @@ class Verdict:
 class L1View:
     """A mirror of one deployment; `refresh` follows the chain and undoes what it took back."""
 
-    def __init__(
-        self, client: L1Client, deployment: Deployment, *, confirmations: int = 0
-    ) -> None:
+    def __init__(self, client: L1Client, deployment: Deployment, *, confirmations: int = 0) -> None:
         self.client = client
         self.deployment = deployment
         self.head: BlockId | None = None
@@ -186,9 +184,7 @@ class L1View:
             raise InconsistentL1Error(
                 f"inbox item {values['position']} does not continue the chain: use another L1 node"
             )
-        self.items.append(
-            PostedItem(item=values["item"], chain_hash=chain_hash, block=event.block)
-        )
+        self.items.append(PostedItem(item=values["item"], chain_hash=chain_hash, block=event.block))
 
     def _append_record(self, event: Event) -> None:
         record = DataRecord.from_abi(event.arguments["record"])
