@@ -52,3 +52,12 @@ def test_words_are_compared_in_every_byte(buffer):
         ctypes.memset(address, 7, 64)
         ctypes.memset(address + 32 + index, 8, 1)
         assert not words.words_equal(address, address + 32)
+
+
+@pytest.mark.parametrize("length", [0, 32, 64, 96])
+def test_records_are_copied_exactly(buffer, length):
+    address, raw = buffer
+    ctypes.memmove(address, bytes(range(128)), 128)
+    ctypes.memset(address + 128, 0xEE, 128)
+    words.copy_records(address + 128, address, length)
+    assert bytes(raw)[128:] == bytes(range(length)) + b"\xee" * (128 - length)

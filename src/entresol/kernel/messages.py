@@ -22,7 +22,7 @@ from entresol.kernel.views import (
     owner_operation_at,
     run_at,
 )
-from entresol.kernel.words import OPERAND, RESULT, address_is_zero, copy_words
+from entresol.kernel.words import OPERAND, RESULT, address_is_zero, copy_records, copy_words
 
 RECORD_BYTES: Final = layout.OPERATION.itemsize
 HEADER_BYTES: Final = layout.MESSAGE_HEADER.itemsize
@@ -214,7 +214,7 @@ def accept_lane_message(memory: int, address: int) -> int:
     operand = memory + OPERAND
     length = message_bytes(address)
     copy_words(operand, tip, 4)
-    copy_words(operand + 32, address, length >> 3)
+    copy_records(operand + 32, address, length)
     keccak256(operand, 32 + length, tip)
     _fold_link(memory, tip)
     _count_message(memory, length)
@@ -229,7 +229,7 @@ def accept_owner_message(memory: int, address: int) -> int:
     record.owner_nonce = i64(record.owner_nonce) + 1
     operand = memory + OPERAND
     length = message_bytes(address)
-    copy_words(operand, address, length >> 3)
+    copy_records(operand, address, length)
     keccak256(operand, length, memory + RESULT)
     _fold_link(memory, memory + RESULT)
     _count_message(memory, length)

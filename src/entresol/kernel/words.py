@@ -30,6 +30,19 @@ def copy_words(out: int, source: int, count: int) -> None:
 
 
 @kernel_function
+def copy_records(out: int, source: int, length: int) -> None:
+    """Copy `length` bytes, a multiple of 32; both addresses are 8-aligned."""
+    end = source + length
+    while source < end:
+        store_i64(out, load_i64(source))
+        store_i64(out + 8, load_i64(source + 8))
+        store_i64(out + 16, load_i64(source + 16))
+        store_i64(out + 24, load_i64(source + 24))
+        source += 32
+        out += 32
+
+
+@kernel_function
 def clear_words(out: int, count: int) -> None:
     """Set `count` 8-byte words to zero; the address is 8-aligned."""
     for index in range(count):
