@@ -6,7 +6,7 @@ here changes the program id.  All integers are little-endian; every record is al
 power of two (or a whole number of leaves) long, so that no record straddles a leaf needlessly.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -92,7 +92,7 @@ VOLATILE_BASE: Final = STATE_BASE + DURABLE_BYTES
 VOLATILE_BYTES: Final = 1 << 30
 
 REGIONS: Final = {
-    # name: (base, bytes, access)
+    # Each name maps to its base, its size in bytes and its access.
     "CODE": (CODE_BASE, CODE_BYTES, "rx"),
     "PARAMS": (PARAMS_BASE, PARAMS_BYTES, "r"),
     "JOURNAL": (JOURNAL_BASE, JOURNAL_BYTES, "rw"),
@@ -226,7 +226,7 @@ RATE_ONE: Final = 1_000_000
 
 # Event kinds (records of the ring in SCRATCH; `EVENT` says what each field means).
 EVENT_OUTCOME: Final = 1
-"""Every operation once: side = operation kind, price = lane (or 0), quantity = low sequence bits."""
+"""Every operation once: side = its kind, price = lane (or 0), quantity = low sequence bits."""
 EVENT_ORDER_RESTED: Final = 2
 EVENT_FILL_TAKER: Final = 3
 EVENT_FILL_MAKER: Final = 4
@@ -250,21 +250,19 @@ EMPTY_BOOK_SIDE: Final = TICKS
 """`best` of a side without orders (both sides count ladder indices from the best end)."""
 
 
-def _record(fields: list[tuple[object, ...]], size: int) -> np.dtype:
-    """Aligned record of exactly `size` bytes; the unnamed tail is zero and room for later fields."""
-    packed = np.dtype(fields, align=True)
+def _record(fields: list[tuple[Any, ...]], size: int) -> np.dtype:
+    """Aligned record of exactly `size` bytes; the unnamed tail is zero, room for later fields."""
+    packed: Any = np.dtype(fields, align=True)
     if packed.itemsize > size or size % 8:
         raise TypeError(f"record of {packed.itemsize} bytes does not fit {size}")
-    members = [packed.fields[name][:2] for name in packed.names]
-    return np.dtype(
-        {
-            "names": list(packed.names),
-            "formats": [member[0] for member in members],
-            "offsets": [member[1] for member in members],
-            "itemsize": size,
-        },
-        align=True,
-    )
+    members = [packed.fields[name] for name in packed.names]
+    shape: Any = {
+        "names": list(packed.names),
+        "formats": [member[0] for member in members],
+        "offsets": [member[1] for member in members],
+        "itemsize": size,
+    }
+    return np.dtype(shape, align=True)
 
 
 # --- durable records -------------------------------------------------------------------------

@@ -11,6 +11,8 @@ uint64 and int64 into a float; shifts stay below 64; division only through `divi
 friends, after the zero was excluded; every index derived from input is range-checked or masked.
 """
 
+# ruff: noqa: ARG001 (Numba fixes what an intrinsic's functions are passed)
+
 import ctypes
 from collections.abc import Callable
 from typing import Any
@@ -132,7 +134,7 @@ def _load(bits: int, result: Any, dtype: Any) -> Any:
     if INTERPRETED:
 
         def read(address: int) -> Any:
-            buffer = (ctypes.c_char * (bits // 8)).from_address(int(address))
+            buffer: Any = (ctypes.c_char * (bits // 8)).from_address(int(address))
             return result(np.frombuffer(buffer, dtype)[0])
 
         return read
