@@ -14,22 +14,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from entresol.crypto.keccak import keccak256
+from entresol.crypto.state_hash import hash_region
 from entresol.kernel import layout, views
-from entresol.kernel.genesis import GenesisConfiguration, build_genesis
+from entresol.kernel.genesis import GenesisConfiguration
 from entresol.kernel.rejections import Invalid
-from entresol.machine import execute
 from entresol.machine.image import Image, load_kernel_image
-from entresol.machine.memory import PAGE_BYTES, Memory
-from entresol.machine.state_tree import StateTree
-from entresol.rollup.claim import EMPTY_JOURNAL, Claim, decode_journal
+from entresol.rollup.derivation import Derivation, DerivedStep, PostedData
 from entresol.sequencing import snapshots
 from entresol.sequencing.recovery import FIRST_BATCH, SNAPSHOT_FOLDER
 from entresol.settlement.deploy import Deployment
 from entresol.settlement.proposer import RunResult, outcome_after
-from entresol.settlement.reader import L1Reader
+from entresol.settlement.reader import L1Reader, RecordData
 from entresol.settlement.records import CALLDATA, DataRecord, Outcome, claim_key
 from entresol.settlement.sender import write_atomically
 from entresol.settlement.view import L1View, PostedClaim
@@ -131,84 +126,45 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def encode_parameters(record: DataRecord, domain: bytes, inbox_first: int) -> bytes:
-    """PARAMS as L1 fixes them for `record` on a state that consumed `inbox_first` inbox items.
-
-    Of the items up to the record's position as many are available as INPUT holds.
-    """
-    params = np.zeros((), layout.PARAMS)
-    params["domain"] = np.frombuffer(domain, "<u8")
-    params["data_bytes"] = record.data_bytes
-    params["data_kind"] = record.data_kind
-    params["record_index"] = record.index
-    params["l1_time"] = record.l1_time
-    params["inbox_first"] = inbox_first
-    params["inbox_count"] = min(
-        record.inbox_position - inbox_first, layout.MAX_INBOX_ITEMS_PER_BATCH
-    )
-    params["blob_count"] = len(record.blob_hashes)
-    return params.tobytes()
-
-
 @dataclass(slots=True)
-class _Derivation:
-    """The state so far, the state before the record that runs, and what L1 should say of it."""
+class _Chain:
+    """The derivation so far and what L1 should say of every record in it, in order."""
 
     deployment: Deployment
-    image: Image
-    memory: Memory
-    kept: Memory
-    tree: StateTree
-    outcome: Outcome
+    derivation: Derivation
     records: list[DerivedRecord] = field(default_factory=list)
-    claim_ids: list[bytes] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
-    """Key of the one true claim about each record, in order."""
+    """Of the one true claim about each record."""
     outcomes: list[Outcome] = field(default_factory=list)
-    results: list[RunResult] = field(default_factory=list)
+    journals: list[bytes] = field(default_factory=list)
+    """As the contract was given them: empty for a record that was invalid."""
 
     @property
     def header(self) -> Any:
         """The header record of the state."""
-        return views.durable(self.memory.array)["header"]
+        return views.durable(self.derivation.memory.array)["header"]
 
-    def take(self, record: DataRecord, data: bytes, items: tuple[bytes, ...]) -> None:
-        """Run a record and move to the state after it; a failed one leaves the state alone."""
-        before = (self.tree.durable_root, self.tree.volatile_root)
+    def take(self, read: RecordData, items: tuple[bytes, ...]) -> None:
+        """Run a record and note what it did."""
+        record, deployment = read.record, self.deployment
         first_block = int(self.header["next_block"])
-        params = encode_parameters(record, self.deployment.domain, self.outcome.inbox_position)
-        run = execute.compare(self.memory, self.image, params, data, b"".join(items))
-        if run.exit_code == 0 and run.dirty_leaves is not None:
-            self.tree.update(self.memory.base, run.dirty_leaves)
-            leaves = (-1, layout.LEAF_BYTES)
-            changed = self.memory.array.reshape(leaves)[run.dirty_leaves]
-            self.kept.array.reshape(leaves)[run.dirty_leaves] = changed
-        else:
-            self.memory.copy_state_from(self.kept)
-        result = RunResult(
-            durable_before=before[0],
-            volatile_before=before[1],
-            durable_after=self.tree.durable_root,
-            volatile_after=self.tree.volatile_root,
-            exit_code=run.exit_code,
-            journal=run.journal if run.exit_code == 0 else b"",
+        posted = PostedData(
+            index=record.index,
+            data=read.data,
+            digest=record.digest,
+            l1_time=record.l1_time,
+            inbox_position=record.inbox_position,
+            data_kind=record.data_kind,
+            blob_count=len(record.blob_hashes),
         )
-        self._note(record, result, first_block, run.instructions or 0)
-
-    def _note(
-        self, record: DataRecord, result: RunResult, first_block: int, instructions: int
-    ) -> None:
-        valid = result.exit_code == 0
-        journal = decode_journal(result.journal) if valid else None
-        after = outcome_after(self.outcome, record, result)
-        consumed = after.inbox_position - self.outcome.inbox_position
-        parent = self.keys[-1] if self.keys else self.deployment.genesis_key
-        identifier = _claim_id(self.deployment, record, result)
-        self.outcome = after
+        step = self.derivation.take(posted, items)
+        claim = step.claim(deployment.chain_id, deployment.rollup, deployment.program_id)
+        parent = self.keys[-1] if self.keys else deployment.genesis_key
+        before = self.outcomes[-1] if self.outcomes else deployment.genesis
+        after = _outcome_after(before, record, step)
+        self.keys.append(claim_key(parent, claim.identifier))
         self.outcomes.append(after)
-        self.results.append(result)
-        self.claim_ids.append(identifier)
-        self.keys.append(claim_key(parent, identifier))
+        self.journals.append(step.journal if step.is_valid else b"")
         self.records.append(
             DerivedRecord(
                 index=record.index,
@@ -216,33 +172,29 @@ class _Derivation:
                 data_bytes=record.data_bytes,
                 l1_block=record.l1_block,
                 l1_time=record.l1_time,
-                exit_code=result.exit_code,
+                exit_code=step.exit_code,
                 first_block=first_block,
                 next_block=int(self.header["next_block"]),
-                operations=journal.operation_count if journal else 0,
-                inbox_items=consumed,
-                instructions=instructions,
-                durable_root=result.durable_after,
-                volatile_root=result.volatile_after,
-                journal_hash=keccak256(result.journal or EMPTY_JOURNAL),
+                operations=step.decoded_journal.operation_count,
+                inbox_items=after.inbox_position - before.inbox_position,
+                instructions=step.instructions,
+                durable_root=step.after.durable,
+                volatile_root=step.after.volatile,
+                journal_hash=claim.journal_hash,
             )
         )
 
 
-def _claim_id(deployment: Deployment, record: DataRecord, result: RunResult) -> bytes:
-    return Claim(
-        chain_id=deployment.chain_id,
-        rollup=deployment.rollup,
-        record_index=record.index,
-        program_id=deployment.program_id,
-        durable_before=result.durable_before,
-        volatile_before=result.volatile_before,
-        data_record=record.digest,
-        durable_after=result.durable_after,
-        volatile_after=result.volatile_after,
-        exit_code=result.exit_code,
-        journal_hash=keccak256(result.journal or EMPTY_JOURNAL),
-    ).identifier
+def _outcome_after(before: Outcome, record: DataRecord, step: DerivedStep) -> Outcome:
+    result = RunResult(
+        durable_before=step.before.durable,
+        volatile_before=step.before.volatile,
+        durable_after=step.after.durable,
+        volatile_after=step.after.volatile,
+        exit_code=step.exit_code,
+        journal=step.journal,
+    )
+    return outcome_after(before, record, result)
 
 
 def derive(
@@ -259,35 +211,30 @@ def derive(
     `directory` must be empty or absent.  `genesis` is the published configuration; that it is the
     right one is checked against the roots on L1.  `image` is the program, this release's by
     default.  The snapshot is one that a node starts from.
-    Raises DeriveError, BlobMissingError, L1Error, execute.DivergenceError, MachineFaultError.
+    Raises DeriveError, DerivationError, BlobMissingError, L1Error, or, when the program is
+    defective, DivergenceError or MachineFaultError.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DeriveError(f"{directory} is not empty: name a directory that can be filled.")
     image = load_kernel_image() if image is None else image
-    state = _start(deployment, genesis, image)
+    chain = _start(deployment, genesis, image)
     reader.refresh()
-    view = reader.view
     total = reader.record_count
     progress(0, total)
     for index in range(total):
-        data = reader.record(index)
-        first = state.outcome.inbox_position
-        last = min(data.record.inbox_position, first + layout.MAX_INBOX_ITEMS_PER_BATCH)
-        items = reader.inbox_items(first, last)
-        if len(items) != last - first:
-            raise DeriveError(
-                f"Data record {index} makes the inbox items up to {last} available, but L1 shows "
-                f"{len(view.items)}: use another L1 node."
-            )
-        state.take(data.record, data.data, items)
+        read = reader.record(index)
+        first = chain.derivation.inbox_position
+        last = min(read.record.inbox_position, first + layout.MAX_INBOX_ITEMS_PER_BATCH)
+        # That none is missing is checked by the derivation, that none is forged by the reader.
+        chain.take(read, reader.inbox_items(first, last))
         progress(index + 1, total)
     directory.mkdir(parents=True, exist_ok=True)
-    result = _conclude(state, view, _write_snapshot(state, directory))
+    result = _conclude(chain, reader.view, _write_snapshot(chain, directory))
     write_atomically(directory / REPORT_FILE, json.dumps(result.to_json(), indent=2) + "\n")
     return result
 
 
-def _start(deployment: Deployment, genesis: GenesisConfiguration, image: Image) -> _Derivation:
+def _start(deployment: Deployment, genesis: GenesisConfiguration, image: Image) -> _Chain:
     """The first state, checked against what was deployed."""
     if image.program_id != deployment.program_id:
         raise DeriveError(
@@ -298,50 +245,44 @@ def _start(deployment: Deployment, genesis: GenesisConfiguration, image: Image) 
         raise DeriveError(
             "The genesis configuration names another chain, rollup or token than the deployment."
         )
-    memory, kept, tree = Memory(), Memory(), StateTree()
-    build_genesis(memory.base, genesis)
-    kept.copy_state_from(memory)
-    tree.update_pages(memory.base, memory.written_pages("STATE"), PAGE_BYTES)
-    expected = deployment.genesis
-    if (tree.durable_root, tree.volatile_root) != (
-        expected.durable_root,
-        expected.volatile_root,
-    ):
+    derivation = Derivation(genesis, image)
+    found, expected = derivation.roots, deployment.genesis
+    if (found.durable, found.volatile) != (expected.durable_root, expected.volatile_root):
         raise DeriveError(
-            f"The genesis configuration gives the durable root 0x{tree.durable_root.hex()}, the "
+            f"The genesis configuration gives the durable root 0x{found.durable.hex()}, the "
             f"rollup was deployed with 0x{expected.durable_root.hex()}: it is not the "
             "configuration of this deployment."
         )
-    return _Derivation(deployment, image, memory, kept, tree, expected)
+    return _Chain(deployment, derivation)
 
 
-def _write_snapshot(state: _Derivation, directory: Path) -> str:
+def _write_snapshot(chain: _Chain, directory: Path) -> str:
     head = snapshots.SnapshotHead(
-        domain=state.deployment.domain,
+        domain=chain.deployment.domain,
         frame=0,
-        next_block=int(state.header["next_block"]),
-        next_batch=FIRST_BATCH + len(state.records),
+        next_block=int(chain.header["next_block"]),
+        next_batch=FIRST_BATCH + len(chain.records),
     )
-    path = snapshots.write_snapshot(directory / SNAPSHOT_FOLDER, state.memory, head)
+    path = snapshots.write_snapshot(directory / SNAPSHOT_FOLDER, chain.derivation.memory, head)
     return str(path.relative_to(directory))
 
 
-def _conclude(state: _Derivation, view: L1View, snapshot: str) -> DeriveResult:
-    header = state.header
-    valid = [record for record in state.records if record.exit_code == 0]
+def _conclude(chain: _Chain, view: L1View, snapshot: str) -> DeriveResult:
+    header, roots = chain.header, chain.derivation.roots
+    valid = [record for record in chain.records if record.exit_code == 0]
     return DeriveResult(
         l1_block=view.head.number if view.head else 0,
-        records=tuple(state.records),
-        claims=tuple(_compare(state, view, claim) for claim in view.claims),
+        records=tuple(chain.records),
+        claims=tuple(_compare(chain, view, claim) for claim in view.claims),
         blocks=sum(record.next_block - record.first_block for record in valid),
         operations=sum(record.operations for record in valid),
         fills=int(header["fill_count"]),
-        inbox_items=state.outcome.inbox_position,
-        genesis_durable_root=state.deployment.genesis_durable_root,
-        genesis_volatile_root=state.deployment.genesis_volatile_root,
-        durable_root=state.tree.durable_root,
-        volatile_root=state.tree.volatile_root,
-        state_root=state.tree.state_root,
+        inbox_items=chain.derivation.inbox_position,
+        genesis_durable_root=chain.deployment.genesis_durable_root,
+        genesis_volatile_root=chain.deployment.genesis_volatile_root,
+        durable_root=roots.durable,
+        volatile_root=roots.volatile,
+        state_root=hash_region(roots.durable, roots.volatile),
         next_block=int(header["next_block"]),
         last_time_ms=int(header["last_time_ms"]),
         last_header_hash=header["last_header_hash"].tobytes(),
@@ -351,7 +292,7 @@ def _conclude(state: _Derivation, view: L1View, snapshot: str) -> DeriveResult:
     )
 
 
-def _compare(state: _Derivation, view: L1View, claim: PostedClaim) -> ComparedClaim:
+def _compare(chain: _Chain, view: L1View, claim: PostedClaim) -> ComparedClaim:
     """Hold a claim against the one true claim about its record."""
     return ComparedClaim(
         record=claim.record_index,
@@ -359,24 +300,24 @@ def _compare(state: _Derivation, view: L1View, claim: PostedClaim) -> ComparedCl
         proposer=claim.proposer,
         is_final=view.is_final(claim.key),
         is_dead=view.is_dead(claim.key),
-        differences=tuple(_differences(state, claim)),
+        differences=tuple(_differences(chain, claim)),
     )
 
 
-def _differences(state: _Derivation, claim: PostedClaim) -> list[str]:
+def _differences(chain: _Chain, claim: PostedClaim) -> list[str]:
     index = claim.record_index
-    if not 0 <= index < len(state.records):
+    if not 0 <= index < len(chain.records):
         return [f"data record {index} does not exist"]
-    if claim.key == state.keys[index] and claim.outcome == state.outcomes[index]:
+    if claim.key == chain.keys[index] and claim.outcome == chain.outcomes[index]:
         return []
     found: list[str] = []
-    parent = state.keys[index - 1] if index else state.deployment.genesis_key
+    parent = chain.keys[index - 1] if index else chain.deployment.genesis_key
     if claim.parent != parent:
         found.append("it stands on a state that was not derived")
-    derived, result = state.outcomes[index], state.results[index]
-    if claim.exit_code != result.exit_code:
-        found.append(f"exit code {claim.exit_code}, derived {_exit_name(result.exit_code)}")
-    if claim.journal != result.journal:
+    derived, record = chain.outcomes[index], chain.records[index]
+    if claim.exit_code != record.exit_code:
+        found.append(f"exit code {claim.exit_code}, derived {_exit_name(record.exit_code)}")
+    if claim.journal != chain.journals[index]:
         found.append("another journal")
     for name in Outcome.__slots__:
         claimed, expected = getattr(claim.outcome, name), getattr(derived, name)

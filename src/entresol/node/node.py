@@ -40,7 +40,7 @@ from entresol.node.market.accounts import AccountReader
 from entresol.node.market.books import BookReader
 from entresol.node.market.instruments import InstrumentTable
 from entresol.node.market.tickers import TickerReader
-from entresol.node.market.units import from_micro
+from entresol.node.market.units import from_micro, hexadecimal
 from entresol.node.metrics import Metrics
 from entresol.node.settling import Settling
 from entresol.rollup.withdrawal import Withdrawal
@@ -371,7 +371,7 @@ class Node:
             "locked": False,
             "next_block": self.recovered.execution.next_block,
             "last_time": int(header["last_time_ms"]),
-            "last_header_hash": header["last_header_hash"].tobytes(),
+            "last_header_hash": hexadecimal(header["last_header_hash"].tobytes()),
             "operations": int(header["operation_count"]),
             "rejections": int(header["rejection_count"]),
             "fills": int(header["fill_count"]),
@@ -417,14 +417,16 @@ class Node:
         return {
             "index": index,
             "account": wanted.account,
-            "recipient": wanted.recipient,
-            "token": token,
+            "recipient": hexadecimal(wanted.recipient),
+            "token": hexadecimal(token),
             "amount": from_micro(wanted.amount),
             "amount_micro": wanted.amount,
-            "path": merkle_proof(leaves, index, layout.WITHDRAWAL_DEPTH),
-            "root": root,
+            "path": [
+                hexadecimal(node) for node in merkle_proof(leaves, index, layout.WITHDRAWAL_DEPTH)
+            ],
+            "root": hexadecimal(root),
             "count": count,
-            "claim": claim[0] if claim else None,
+            "claim": hexadecimal(claim[0]) if claim else None,
             "status": claim[3] if claim else "built",
         }
 

@@ -17,6 +17,7 @@ import structlog
 from entresol.da import blobs as blob_codec
 from entresol.da.archive import BlobArchive
 from entresol.node.config import L1Config
+from entresol.node.market.units import hexadecimal
 from entresol.sequencing.batch_store import BatchStore
 from entresol.settlement.batcher import Batcher, SealedBatch
 from entresol.settlement.deploy import Deployment, verify_deployment
@@ -206,12 +207,16 @@ class Settling:
         found = {
             "status": "posted",
             "l1_block": posted.block,
-            "l1_transaction": posted.transaction,
-            "record": posted.record.digest,
+            "l1_transaction": hexadecimal(posted.transaction),
+            "record": hexadecimal(posted.record.digest),
         }
         for claim in self.view.claims:
             if claim.record_index == number and not self.view.is_dead(claim.key):
-                found |= {"status": "claimed", "claim": claim.key, "deadline": claim.deadline}
+                found |= {
+                    "status": "claimed",
+                    "claim": hexadecimal(claim.key),
+                    "deadline": claim.deadline,
+                }
                 if self.view.is_final(claim.key):
                     return found | {"status": "final"}
         return found

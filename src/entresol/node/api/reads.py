@@ -23,7 +23,7 @@ from entresol.node.market.instruments import (
     InstrumentTable,
 )
 from entresol.node.market.tickers import TickerReader
-from entresol.node.market.units import from_micro
+from entresol.node.market.units import from_micro, hexadecimal
 from entresol.sequencing.batch_store import BatchStore, BuiltBatch
 from entresol.sequencing.lane_state import Lane, read_lane
 
@@ -199,10 +199,10 @@ class Reads:
         header = self._durable["header"]
         return {
             "chain_id": int(header["chain_id"]),
-            "rollup": header["rollup"].tobytes(),
-            "token": self._sources.token,
-            "domain": self._sources.domain,
-            "sequencer": self._sources.sequencer,
+            "rollup": hexadecimal(header["rollup"].tobytes()),
+            "token": hexadecimal(self._sources.token),
+            "domain": hexadecimal(self._sources.domain),
+            "sequencer": hexadecimal(self._sources.sequencer),
             "encoding_version": layout.ENCODING_VERSION,
             "minimum_deposit": from_micro(int(header["minimum_deposit"])),
             "rejections_per_second": int(header["rejections_per_second"]),
@@ -218,7 +218,7 @@ class Reads:
         account = self._find_owner(owner, params.subaccount)
         if account == NO_ACCOUNT:
             raise ApiError(NOT_FOUND, "No such account: deposit first.", reason="UNKNOWN_ACCOUNT")
-        return {"account": account, "owner": owner, "subaccount": params.subaccount}
+        return {"account": account, "owner": hexadecimal(owner), "subaccount": params.subaccount}
 
     def _find_owner(self, owner: bytes, subaccount: int) -> int:
         """By a scan, vectorised: 16,384 records take some 50 microseconds."""
@@ -254,7 +254,7 @@ class Reads:
         summary = self._sources.accounts.summary(self._check_account(params.account))
         return {
             "account": summary.account,
-            "owner": summary.owner,
+            "owner": hexadecimal(summary.owner),
             "owner_nonce": summary.owner_nonce,
             "subaccount": summary.subaccount,
             "currency": "USDC",
@@ -337,8 +337,8 @@ class Reads:
             "instructions": batch.instructions,
             "dirty_leaves": batch.dirty_leaves,
             "system_calls": batch.system_calls,
-            "durable_root": batch.durable_after,
-            "volatile_root": batch.volatile_after,
+            "durable_root": hexadecimal(batch.durable_after),
+            "volatile_root": hexadecimal(batch.volatile_after),
             **where,
         }
 
@@ -431,8 +431,8 @@ def _describe_lane(number: int, lane: Lane) -> dict[str, Any]:
     return {
         "lane": number,
         "account": lane.account,
-        "key": lane.key,
-        "tip": lane.tip,
+        "key": hexadecimal(lane.key),
+        "tip": hexadecimal(lane.tip),
         "sequence": lane.sequence,
         "registration": lane.registration,
         "expires": lane.expires_ms,
@@ -444,14 +444,14 @@ def describe_receipt(receipt: Any, signature: bytes) -> dict[str, Any]:
     """A receipt and its signature; names as in sequencing/receipts.py."""
     return {
         "inbox_position": receipt.inbox_position,
-        "inbox_hash": receipt.inbox_hash,
+        "inbox_hash": hexadecimal(receipt.inbox_hash),
         "block": receipt.block,
         "index": receipt.index,
         "lane": receipt.lane,
         "sequence": receipt.sequence,
-        "tip": receipt.tip,
-        "previous_header_hash": receipt.previous_header_hash,
-        "signature": signature,
+        "tip": hexadecimal(receipt.tip),
+        "previous_header_hash": hexadecimal(receipt.previous_header_hash),
+        "signature": hexadecimal(signature),
     }
 
 

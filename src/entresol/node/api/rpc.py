@@ -50,13 +50,7 @@ class Method:
     call: Callable[[Any, Any, Answer], None] | None = None
 
 
-def _encode_hook(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    raise NotImplementedError(f"{type(value)} has no JSON form")
-
-
-ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_hook)
+ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _REQUEST: Final = msgspec.json.Decoder(Request)
 _ANY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 

@@ -17,6 +17,7 @@ from entresol.node.api.reads import describe_order, describe_receipt
 from entresol.node.api.rpc import Answer, Method
 from entresol.node.market.accounts import AccountReader
 from entresol.node.market.instruments import InstrumentTable
+from entresol.node.market.units import hexadecimal
 from entresol.rollup.message import Operation
 from entresol.sequencing.admission import Admission
 from entresol.sequencing.outcomes import Accepted, Refused, Result
@@ -212,7 +213,7 @@ def _describe_outcome(accepted: Accepted) -> dict[str, Any]:
         "index": receipt.index,
         "lane": receipt.lane,
         "sequence": receipt.sequence,
-        "tip": receipt.tip,
+        "tip": hexadecimal(receipt.tip),
         "statuses": accepted.statuses,
         "slots": accepted.slots,
         "filled": accepted.filled,

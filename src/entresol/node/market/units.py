@@ -35,3 +35,8 @@ def to_steps(value: Decimal, step_micro: int, what: str) -> int:
     if micro % step_micro:
         raise UnitError(f"{what} must be a multiple of {from_micro(step_micro)}.")
     return micro // step_micro
+
+
+def hexadecimal(value: bytes) -> str:
+    """Bytes as the API writes them: 0x and lower-case hex."""
+    return "0x" + value.hex()
