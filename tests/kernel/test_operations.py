@@ -71,6 +71,19 @@ def test_margin_holds_collateral_back(chain, place_order):
     assert check_invariants(chain.base) == 0
 
 
+def test_the_operator_withdraws_the_house_fees_and_nobody_else(chain, place_order):
+    _, lanes = chain.start_market(7, 8, amount=CASH)
+    assert chain.apply_lane(lanes[0], place_order(layout.BUY, 600_000, 100)) == [0]
+    assert chain.apply_lane(lanes[1], place_order(layout.SELL, 600_000, 100)) == [0]
+    fees = balance(chain, layout.HOUSE_ACCOUNT)
+    assert fees > 0
+    terms = {"address": b"\7" * 20, "amount": fees}
+    assert chain.apply_owner(layout.HOUSE_ACCOUNT, 1, layout.WITHDRAW, **terms) == 0
+    assert balance(chain, layout.HOUSE_ACCOUNT) == 0
+    assert chain.durable["account"]["owner"][0].tobytes() == chain.configuration.operator
+    assert check_invariants(chain.base) == 0
+
+
 def test_a_forced_withdrawal_stops_at_margin(chain, place_order):
     _, lanes = chain.start_market(7, 8, amount=CASH)
     assert chain.apply_lane(lanes[0], place_order(layout.BUY, 600_000, 100)) == [0]

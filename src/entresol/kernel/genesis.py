@@ -9,11 +9,13 @@ from entresol.kernel import layout
 from entresol.kernel.accounts import open_account
 from entresol.kernel.layout import DURABLE_BASE, SCRATCH_HASH_BASE, SCRATCH_HASH_BYTES
 from entresol.kernel.subset import kernel_function
-from entresol.kernel.views import durable_at, field_address
+from entresol.kernel.views import ACCOUNTS_ADDRESS, durable_at, field_address
 from entresol.kernel.withdrawals import update_withdrawal_root
 from entresol.kernel.words import OPERAND
 
 _ADDRESS_BYTES: Final = 20
+_HOUSE_OWNER: Final = field_address(ACCOUNTS_ADDRESS, layout.ACCOUNT, "owner")
+"""Machine address of the house account's owner: account 0 is the first record of the table."""
 
 
 class GenesisError(ValueError):
@@ -33,7 +35,7 @@ class GenesisConfiguration:
     token: bytes
     """The collateral ERC-20."""
     operator: bytes
-    """Owner of account 1, which lists instruments."""
+    """Owner of account 1, which lists instruments, and of the house account's fees."""
     publisher: bytes
     """Owner of account 2, whose lanes carry oracle prices."""
     minimum_deposit: int = 1_000_000
@@ -108,4 +110,7 @@ def build_genesis(memory: int, configuration: GenesisConfiguration) -> None:
     ):
         ctypes.memmove(memory + OPERAND, owner, len(owner))
         _open_reserved(memory, flags)
+    # Fees gather in account 0; the operator, who runs the venue, is the one to withdraw them.
+    # It has no entry in the owner index, so no deposit and no forced item ever names it.
+    ctypes.memmove(memory + _HOUSE_OWNER, configuration.operator, len(configuration.operator))
     ctypes.memset(memory + SCRATCH_HASH_BASE, 0, SCRATCH_HASH_BYTES)

@@ -108,7 +108,8 @@ SYSTEM_CALLS: Final = {"halt": 0, "keccak256": 1, "ecrecover": 2}
 # --- capacities ------------------------------------------------------------------------------
 
 ACCOUNTS: Final = 1 << 14
-"""Accounts; account 0 is the house (fees), 1 the operator, 2 the price publisher."""
+"""Accounts; account 0 is the house (fees, which the operator may withdraw), 1 the operator, 2 the
+price publisher."""
 
 SLOTS: Final = 1 << 9
 """Order slots per account: order id = account * SLOTS + slot."""
