@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from entresol.da.blobs import BLOB_DATA_BYTES, pack
+from entresol.da.blobs import pack
+from entresol.rollup.limits import BLOB_DATA_BYTES
 from entresol.settlement import batcher as batcher_module
 from entresol.settlement.anvil import Anvil
 from entresol.settlement.batcher import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from entresol.crypto.keccak import keccak256
-from entresol.da import blobs, calldata
 from entresol.kernel import layout, transition
+from entresol.rollup import limits
 from entresol.settlement import compile as compile_module
 from entresol.settlement import deploy, records
 from entresol.settlement.compile import CODE_LIMIT_BYTES, CONTRACTS, CompileError, compile_contract
@@ -39,12 +39,11 @@ def test_constants_are_those_of_the_layout():
     assert rollup["ENCODING_VERSION"] == layout.ENCODING_VERSION
     assert rollup["JOURNAL_BYTES"] == layout.JOURNAL.itemsize
     assert rollup["MAX_INBOX_ITEMS_PER_BATCH"] == layout.MAX_INBOX_ITEMS_PER_BATCH
-    assert rollup["MAX_BLOBS"] == blobs.MAX_BLOBS == records.MAX_BLOBS
-    assert rollup["BLOB_DATA_BYTES"] == blobs.BLOB_DATA_BYTES == records.BLOB_DATA_BYTES
-    assert rollup["MAX_CALLDATA_BYTES"] == calldata.MAX_CALLDATA_BYTES
-    assert rollup["MAX_CALLDATA_BYTES"] == records.MAX_CALLDATA_BYTES
-    assert rollup["CHUNK_BYTES"] == calldata.CHUNK_BYTES == records.CHUNK_BYTES
-    assert rollup["CHUNK_DEPTH"] == calldata.CHUNK_DEPTH == records.CHUNK_DEPTH
+    assert rollup["MAX_BLOBS"] == limits.MAX_BLOBS
+    assert rollup["BLOB_DATA_BYTES"] == limits.BLOB_DATA_BYTES
+    assert rollup["MAX_CALLDATA_BYTES"] == limits.MAX_CALLDATA_BATCH_BYTES
+    assert rollup["CHUNK_BYTES"] == limits.CALLDATA_CHUNK_BYTES
+    assert rollup["CHUNK_DEPTH"] == limits.CALLDATA_CHUNK_DEPTH
     assert rollup["CLOCK_SLACK"] == records.CLOCK_SLACK_SECONDS
     assert rollup["CLOCK_SLACK"] * 1000 == transition.MAX_AHEAD_OF_L1_MS
     assert (rollup["BLOBS"], rollup["CALLDATA"]) == (records.BLOBS, records.CALLDATA)

@@ -1,9 +1,9 @@
 import pytest
 
 from entresol.da import calldata
-from entresol.da.blobs import BLOB_DATA_BYTES
+from entresol.rollup.limits import BLOB_DATA_BYTES, MAX_CALLDATA_BATCH_BYTES
 from entresol.settlement import records
-from entresol.settlement.records import BLOBS, CALLDATA, MAX_CALLDATA_BYTES, DataRecord
+from entresol.settlement.records import BLOBS, CALLDATA, DataRecord
 
 pytestmark = pytest.mark.l1
 
@@ -34,7 +34,7 @@ def test_blobs_become_a_record(world, sidecars):
     assert world.read("rollup", "record_count") == 1
 
 
-@pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 5000, MAX_CALLDATA_BYTES])
+@pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 5000, MAX_CALLDATA_BATCH_BYTES])
 def test_calldata_becomes_a_record(world, length):
     data = bytes(i * 7 % 251 + 1 for i in range(length))
     world.transact("sequencer", "rollup", "post_calldata", 0, data, 0, NO_HASH, 0, gas=8_000_000)

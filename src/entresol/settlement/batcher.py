@@ -15,8 +15,9 @@ import structlog
 
 from entresol.crypto import kzg
 from entresol.crypto.keccak import keccak256
+from entresol.rollup.limits import MAX_BLOBS, MAX_CALLDATA_BATCH_BYTES
 from entresol.settlement.l1 import L1UnavailableError, RevertError
-from entresol.settlement.records import CALLDATA, MAX_BLOBS, MAX_CALLDATA_BYTES, chunk_root
+from entresol.settlement.records import CALLDATA, chunk_root
 from entresol.settlement.sender import FeeCapError, Sender
 from entresol.settlement.transaction import Call, Sidecar, build_sidecar
 from entresol.settlement.view import L1View, PostedRecord
@@ -211,7 +212,7 @@ class Batcher:
                 gas_limit=POST_BLOBS_GAS,
                 sidecar=self._prepare(batch),
             )
-        if not 0 < len(batch.data) <= MAX_CALLDATA_BYTES:
+        if not 0 < len(batch.data) <= MAX_CALLDATA_BATCH_BYTES:
             raise BatcherError(f"batch {batch.index} is too long for calldata: seal smaller ones")
         # 40 gas per byte is the floor for data-heavy transactions; the rest is memory and hashes.
         return Call(to=self._rollup.address, data=data, gas_limit=600_000 + 60 * len(batch.data))

@@ -6,18 +6,11 @@ from typing import Any, Final, Self
 
 from entresol.crypto.keccak import keccak256
 from entresol.crypto.merkle import merkle_root
+from entresol.rollup.limits import CALLDATA_CHUNK_BYTES, CALLDATA_CHUNK_DEPTH, MAX_BLOBS
 
 BLOBS: Final = 0
 CALLDATA: Final = 1
 """Values of `DataRecord.source`."""
-
-MAX_BLOBS: Final = 6
-BLOB_DATA_BYTES: Final = 4096 * 31
-"""Bytes packed into one blob: 31 per field element."""
-
-CHUNK_BYTES: Final = 1024
-CHUNK_DEPTH: Final = 7
-MAX_CALLDATA_BYTES: Final = 120 * CHUNK_BYTES
 
 CLOCK_SLACK_SECONDS: Final = 12
 """How far a batch's last block may be ahead of the L1 block that carries it."""
@@ -129,5 +122,6 @@ def claim_key(parent: bytes, claim_id: bytes) -> bytes:
 
 def chunk_root(data: bytes) -> bytes:
     """keccak-Merkle root of calldata as the contract computes it: 128 leaves of 1,024 bytes."""
-    chunks = (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
-    return merkle_root([keccak256(chunk) for chunk in chunks], CHUNK_DEPTH)
+    starts = range(0, len(data), CALLDATA_CHUNK_BYTES)
+    leaves = [keccak256(data[start : start + CALLDATA_CHUNK_BYTES]) for start in starts]
+    return merkle_root(leaves, CALLDATA_CHUNK_DEPTH)

@@ -10,8 +10,8 @@ from typing import Final
 from entresol.crypto import kzg
 from entresol.crypto.keccak import keccak256
 from entresol.crypto.secp256k1 import sign_digest
+from entresol.rollup.limits import MAX_BLOBS
 from entresol.settlement import rlp
-from entresol.settlement.records import MAX_BLOBS
 
 BLOB_GAS: Final = 1 << 17
 """Blob gas of one blob."""
