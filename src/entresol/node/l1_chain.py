@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from entresol.node.market.units import hexadecimal
 from entresol.settlement.records import Outcome
 from entresol.settlement.view import L1View, PostedClaim, PostedRecord
 
@@ -58,22 +59,26 @@ class ChainPicture:
         return len(self.records), final.next_record if final else 0
 
     def batch_status(self, number: int) -> dict[str, Any]:
-        """Where a batch stands on L1: built, posted, claimed or final."""
+        """Where a batch stands on L1, for the API: built, posted, claimed or final."""
         if not 0 <= number < len(self.records):
             return {"status": "built"}
         posted = self.records[number]
         found: dict[str, Any] = {
             "status": "posted",
             "l1_block": posted.block,
-            "l1_transaction": posted.transaction,
-            "record": posted.record.digest,
+            "l1_transaction": hexadecimal(posted.transaction),
+            "record": hexadecimal(posted.record.digest),
         }
         claims = self.claims.get(number, ())
         if claims:
             # A final claim has no living rival; of several that live, the first is shown.
             claim = next((each for each in claims if each.key in self.final), claims[0])
             status = "final" if claim.key in self.final else "claimed"
-            found |= {"status": status, "claim": claim.key, "deadline": claim.deadline}
+            found |= {
+                "status": status,
+                "claim": hexadecimal(claim.key),
+                "deadline": claim.deadline,
+            }
         return found
 
     def withdrawal_claim(self, index: int) -> tuple[bytes, int, bytes, str] | None:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from entresol.crypto.secp256k1 import address_of
 from entresol.da.archive import BlobArchive
@@ -277,6 +277,19 @@ class L1Link:
     def picture(self) -> ChainPicture:
         """What L1's newest block says about records, claims and withdrawals."""
         return ChainPicture() if self._follower is None else self._follower.picture
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Data records on L1, and how many of them have a final claim."""
+        return self.picture.counts
+
+    def batch_status(self, number: int) -> dict[str, Any]:
+        """As ChainPicture.batch_status, of the newest picture."""
+        return self.picture.batch_status(number)
+
+    def withdrawal_claim(self, index: int) -> tuple[bytes, int, bytes, str] | None:
+        """As ChainPicture.withdrawal_claim, of the newest picture."""
+        return self.picture.withdrawal_claim(index)
 
     def status(self) -> L1Status:
         """What the threads last found."""
