@@ -7,11 +7,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.twin.pair import PERPETUAL, START_MS, Pair, option
+from tests.twin.records import Leg, Listing
 
 from entresol.kernel import layout
 from entresol.kernel.rejections import Rejection
-from tests.twin.exchange import Leg, Listing
-from tests.twin.pair import PERPETUAL, START_MS, Pair, option
 
 TRADERS = range(3, 8)
 MIDDLE = 60_000

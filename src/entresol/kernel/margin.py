@@ -115,9 +115,9 @@ def order_passes(
     """True when an order of `lots` in instrument `number` may enter.
 
     `index` is the account's position there (negative: none), `reserve` what the order would
-    lose when filled, `fee` the taker fee it could owe now (0 if it meets no order).  An order that does not raise the initial
-    requirement passes.  One that raises it needs the equity for it.  One that can only close the
-    position is judged as if filled: equity less every reserve must carry the maintenance
+    lose when filled, `fee` the taker fee it could owe now (0 if it meets no order).  An order that
+    does not raise the initial requirement passes.  One that raises it needs the equity for it.
+    One that can only close the position is judged as if filled: equity less every reserve must carry the maintenance
     requirement of what is left, so a loss-making close can never be used to leave a debt behind.
     """
     risk = durable.risk[number & _INSTRUMENT_MASK]

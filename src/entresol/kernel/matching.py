@@ -73,9 +73,7 @@ def lots_available(
 
 
 @kernel_function
-def change_position(
-    durable: Any, account: int, index: int, instrument: Any, change: int
-) -> None:
+def change_position(durable: Any, account: int, index: int, instrument: Any, change: int) -> None:
     """Add signed lots to a position and to the instrument's open interest."""
     position = durable.position[account & _ACCOUNT_MASK, index & _POSITION_MASK]
     before = i64(position.quantity)
@@ -95,9 +93,7 @@ def _fillable(durable: Any, order: Any, account: int, index: int, lots: int) -> 
 
 
 @kernel_function
-def _meet_order(
-    memory: int, number: int, taker: int, wanted: int, value: int, fee: int
-) -> int:
+def _meet_order(memory: int, number: int, taker: int, wanted: int, value: int, fee: int) -> int:
     """Trade up to `wanted` lots with one resting order; returns the lots traded.
 
     `value` is a lot's value at the order's price and `fee` what its maker pays per lot.  The order

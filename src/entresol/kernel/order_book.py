@@ -248,9 +248,7 @@ def order_reserve(durable: Any, order: Any, lots: int) -> int:
 
 
 @kernel_function
-def emit_removed(
-    memory: int, durable: Any, volatile: Any, number: int, status: int
-) -> None:
+def emit_removed(memory: int, durable: Any, volatile: Any, number: int, status: int) -> None:
     """Report that a resting order leaves its book unfilled."""
     order = volatile.order[number & _ORDER_MASK]
     instrument = i64(order.instrument)

@@ -3,7 +3,8 @@
 The first call after expiry fixes the delivery value per lot, the option's intrinsic value at the
 index, and stops the market (TRADING to SETTLING).  Every call then cancels up to
 ORDERS_PER_CALL resting orders; once the book is empty it walks up to ACCOUNTS_PER_CALL accounts
-and pays each holder, until all are done (SETTLED).  Longs receive exactly what shorts pay.
+and pays each holder, until all are done (SETTLED).  Longs receive exactly what shorts pay; in
+between the house stands for those not yet reached, so the sum of all cash never changes.
 
 The index must be fresh and from after the expiry.  A time-weighted average of the index over the
 last half hour, which no single price can bend, is the next step and changes `_fix_delivery` only.
@@ -120,6 +121,8 @@ def _deliver(memory: int, durable: Any, account: int, number: int) -> None:
     value = i64(instrument.delivery_value)
     holder = durable.account[account & _ACCOUNT_MASK]
     holder.cash = i64(holder.cash) + quantity * value
+    house = durable.account[layout.HOUSE_ACCOUNT]
+    house.cash = i64(house.cash) - quantity * value
     instrument.open_interest = i64(instrument.open_interest) - larger(quantity, i64(0))
     position.quantity = 0
     emit(

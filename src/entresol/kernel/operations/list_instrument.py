@@ -106,9 +106,7 @@ def _check_kind(listing: Any, now: int) -> int:
 @kernel_function
 def highest_price(contract_size: int) -> int:
     """Highest index or strike at which a lot of `contract_size` keeps its bound."""
-    return smaller(
-        divide_truncate(i64(MAXIMUM_LOT_PRODUCT), contract_size), i64(MAXIMUM_PRICE)
-    )
+    return smaller(divide_truncate(i64(MAXIMUM_LOT_PRODUCT), contract_size), i64(MAXIMUM_PRICE))
 
 
 @kernel_function

@@ -104,18 +104,14 @@ def _shift_open(
     position = durable.position[account & _ACCOUNT_MASK, index & _POSITION_MASK]
     risk = durable.risk[number & _INSTRUMENT_MASK]
     quantity = i64(position.quantity)
-    before = position_requirement(
-        risk, quantity, i64(position.open_buy), i64(position.open_sell)
-    )
+    before = position_requirement(risk, quantity, i64(position.open_buy), i64(position.open_sell))
     add_open(position, side, lots, reserve)
     after = position_requirement(risk, quantity, i64(position.open_buy), i64(position.open_sell))
     return after - before + reserve
 
 
 @kernel_function
-def _shift_resting(
-    durable: Any, volatile: Any, account: int, slot: int, sign: int
-) -> int:
+def _shift_resting(durable: Any, volatile: Any, account: int, slot: int, sign: int) -> int:
     """Take the slot's resting order out of its position (sign -1), or put it back (+1)."""
     order = volatile.order[((account << _SLOT_BITS) | slot) & _ORDER_MASK]
     lots = i64(order.remaining)
