@@ -1,10 +1,11 @@
 """Joins the command groups into the one `entresol` command."""
 
+import signal
 import sys
 
 import typer
 
-from entresol.cli import machine, trading
+from entresol.cli import demo, machine, trading
 
 app = typer.Typer(
     name="entresol",
@@ -13,12 +14,18 @@ app = typer.Typer(
     epilog="Start with `entresol demo` or `entresol up`. Every command takes --json and --help.",
     pretty_exceptions_enable=False,
 )
+app.add_typer(demo.app)
 app.add_typer(trading.app)
 app.add_typer(machine.app, name="machine")
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Run the command line; Ctrl-C ends it with status 130 and no traceback."""
+    """Run the command line; Ctrl-C and SIGTERM stop what it started and leave no traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 L1 and the node are processes of their own, so either can be killed and started again.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -147,10 +148,8 @@ class NodeProcess:
         """End the node as a crash would: SIGKILL, its worker processes included."""
         if self._process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._finish()
 
     def _finish(self) -> None:

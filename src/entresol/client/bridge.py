@@ -6,9 +6,10 @@ Everything is checked here as L1 will check it, so a transaction that cannot suc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from entresol.client.keys import Key
+from entresol.client.wire import read_bytes
 from entresol.rollup.withdrawal import Withdrawal, verify_withdrawal
 from entresol.settlement.bridge import UserBridge
 from entresol.settlement.deploy import Deployment
@@ -32,6 +33,20 @@ class WithdrawalProof:
     claim: bytes
 
 
+def read_proof(answer: dict[str, Any]) -> WithdrawalProof:
+    """The answer of public/get_withdrawal_proof; raises WithdrawalNotReadyError before a claim."""
+    if answer["claim"] is None:
+        raise WithdrawalNotReadyError("No claim on L1 covers the withdrawal yet.")
+    withdrawal = Withdrawal(
+        index=int(answer["index"]),
+        token=read_bytes(answer["token"]),
+        recipient=read_bytes(answer["recipient"]),
+        amount=int(answer["amount_micro"]),
+    )
+    path = [read_bytes(node) for node in answer["path"]]
+    return WithdrawalProof(withdrawal, path, read_bytes(answer["claim"]))
+
+
 class Bridge:
     """One owner's money at one deployment."""
 
@@ -52,10 +67,14 @@ class Bridge:
 
         On a development token what is missing is created first.
         """
+        self.prepare(amount)
+        return self.user.deposit(amount, recipient, subaccount)
+
+    def prepare(self, amount: int) -> None:
+        """Have `amount` ready for several deposits; only a development token can be created."""
         missing = amount - self.balance()
         if missing > 0:
             self.user.mint(missing)
-        return self.user.deposit(amount, recipient, subaccount)
 
     def check(self, proof: WithdrawalProof) -> None:
         """Raise WithdrawalNotReadyError unless L1 would pay on this proof now."""
