@@ -22,9 +22,12 @@ _TIME_IN_FORCE = {
 
 def decode_bytes(text: str, what: str) -> bytes:
     """Bytes written as `0x` hex or base64; raises ApiError."""
-    try:
-        if text.startswith("0x"):
+    if text.startswith("0x"):
+        try:
             return bytes.fromhex(text[2:])
+        except ValueError:
+            pass  # base64 may begin like that too
+    try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         raise invalid_params(f"{what} must be 0x hex or base64.") from None
