@@ -117,8 +117,8 @@ def order_passes(
     `index` is the account's position there (negative: none), `reserve` what the order would
     lose when filled, `fee` the taker fee it could owe now (0 if it meets no order).  An order that
     does not raise the initial requirement passes.  One that raises it needs the equity for it.
-    One that can only close the position is judged as if filled: equity less every reserve must carry the maintenance
-    requirement of what is left, so a loss-making close can never be used to leave a debt behind.
+    One that can only close the position is judged as if filled: equity less every reserve must
+    carry the maintenance requirement of what is left, so that no loss-making close leaves a debt.
     """
     risk = durable.risk[number & _INSTRUMENT_MASK]
     quantity, open_buy, open_sell = i64(0), i64(0), i64(0)
