@@ -36,6 +36,9 @@ _ORACLE_CONTEXTS: Final = (
 _FIXED_ESTIMATE: Final = 64
 """Bytes of a batch beyond its items and signatures, about."""
 
+_FIRST_MEASURE: Final = 1 << 15
+"""Estimated bytes from which on it pays to take the true length now and then."""
+
 
 class BatchEncoder:
     """Takes blocks one after the other and encodes them as one batch.
@@ -53,6 +56,8 @@ class BatchEncoder:
         self._blocks = 0
         self._failed = False
         self._estimate = extraction.Estimate(logarithms())
+        self._measured = (0, _FIXED_ESTIMATE)
+        self._next_measure = _FIRST_MEASURE
         start, end = codec.CURSOR_BASE, codec.MODEL_END
         memory.array[start:end] = 0
 
@@ -76,9 +81,20 @@ class BatchEncoder:
 
     @property
     def estimated_bytes(self) -> int:
-        """About how long the batch would be if it were finished now, signatures included."""
-        items = self._estimate.bits // (8 * BIT)
-        return _FIXED_ESTIMATE + items + codec.SIGNATURE_BYTES * self.lane_count
+        """About how long the batch would be if it were finished now, signatures included.
+
+        The true length is taken now and then, and what came since is estimated from above.
+        """
+        estimated, measured = self._measured
+        since = self._estimate.bits // (8 * BIT) - estimated
+        return measured + since + codec.SIGNATURE_BYTES * self.lane_count
+
+    def _measure(self) -> None:
+        """Take the true length without signatures each time the estimate grew by half."""
+        estimated = self._estimate.bits // (8 * BIT)
+        if estimated >= self._next_measure:
+            self._measured = (estimated, len(self.finish([])))
+            self._next_measure = estimated * 3 // 2
 
     def _cursor(self) -> np.ndarray:
         return self._memory.view(codec.CURSOR_BASE, codec.CURSOR)
@@ -110,6 +126,7 @@ class BatchEncoder:
         self._estimate.add(self._contexts[first:end], self._values[first:end])
         self._blocks += 1
         self._failed = False
+        self._measure()
 
     def _reserve(self, messages: int, operations: int) -> None:
         """Make room for the items of a block."""
