@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from entresol.cli import demo, machine, trading
+from entresol.cli import demo, machine, money, status, trading, up
 
 app = typer.Typer(
     name="entresol",
@@ -14,8 +14,8 @@ app = typer.Typer(
     epilog="Start with `entresol demo` or `entresol up`. Every command takes --json and --help.",
     pretty_exceptions_enable=False,
 )
-app.add_typer(demo.app)
-app.add_typer(trading.app)
+for group in (demo, up, money, trading, status):
+    app.add_typer(group.app)
 app.add_typer(machine.app, name="machine")
 
 

@@ -1,4 +1,4 @@
-"""The node as a process of its own: `python -m entresol.cli.node_process SETTINGS`.
+"""The node as a process of its own, started by stack.py with the path of its settings.
 
 The settings file is what `entresol up` and `entresol demo` write.  It names development accounts,
 whose keys are public, never secrets.  When the node serves, one line with its port goes to
@@ -87,12 +87,11 @@ def write_genesis(genesis: GenesisConfiguration) -> dict[str, Any]:
 
 def read_genesis(values: dict[str, Any]) -> GenesisConfiguration:
     """The genesis configuration in plain values."""
-    return GenesisConfiguration(
-        **{
-            name: bytes.fromhex(value[2:]) if isinstance(value, str) else value
-            for name, value in values.items()
-        }
-    )
+    fields: dict[str, Any] = {
+        name: bytes.fromhex(value[2:]) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    return GenesisConfiguration(**fields)
 
 
 def _announce(node: Node) -> None:
@@ -119,7 +118,3 @@ def main() -> None:
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -40,6 +40,8 @@ class MarketPlan:
 
     depth_accounts: int = 32
     takers: int = 8
+    first_taker: int = FIRST_TRADER
+    """Development account of the first taker."""
     expiries: int = 3
     strikes_per_side: int = 3
 
@@ -62,7 +64,7 @@ async def open_market(
     """Open accounts and markets around an index price in millionths."""
     tally = Tally()
     maker_owner = stack.key(MARKET_MAKER)
-    taker_owners = [stack.key(FIRST_TRADER + number) for number in range(plan.takers)]
+    taker_owners = [stack.key(plan.first_taker + number) for number in range(plan.takers)]
     maker_accounts = plan.depth_accounts + plan.expiries
     deposits = [(maker_owner, number, MAKER_DEPOSIT) for number in range(maker_accounts)]
     deposits += [(owner, 0, TRADER_DEPOSIT) for owner in taker_owners]

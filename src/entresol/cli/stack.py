@@ -39,6 +39,8 @@ from entresol.settlement.sender import Sender
 L1_ACCOUNTS: Final = 20
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.4
+NODE_PROGRAM: Final = "from entresol.cli.node_process import main; main()"
 SETTINGS_FILE: Final = "node.json"
 LOG_FILE: Final = "node.log"
 
@@ -100,7 +102,7 @@ class NodeProcess:
         with self.log_path.open("a") as log:
             # A session of its own: Ctrl-C reaches only this process, which then stops the node.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "entresol.cli.node_process", str(self.settings_path)],
+                [sys.executable, "-c", NODE_PROGRAM, str(self.settings_path)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -278,4 +280,4 @@ def await_condition(condition: Any, seconds: float, what: str, stack: Stack) -> 
             raise CommandError(f"The node stopped: {stack.node.last_words()}")
         if time.monotonic() > deadline:
             raise CommandError(f"{what} did not happen within {seconds:g} seconds.")
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)

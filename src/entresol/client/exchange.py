@@ -331,6 +331,21 @@ class Exchange:
         outcome.raise_for_rejection()
         return outcome
 
+    async def find_withdrawal(self, account: int, first: int) -> dict[str, Any] | None:
+        """The account's first withdrawal from index `first` on, with its path to a claim's root.
+
+        None while no claim on L1 covers it.
+        """
+        index = first
+        while True:
+            try:
+                found: dict[str, Any] = await self.read("public/get_withdrawal_proof", index=index)
+            except RemoteError:
+                return None
+            if int(found["account"]) == account:
+                return found
+            index += 1
+
     # --- channels and the connection -----------------------------------------------------------
 
     async def subscribe(self, channel: str) -> Subscription:
