@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from entresol.client.operations import cancel, place
 from entresol.kernel import layout
 from entresol.kernel.rejections import Refusal, Rejection
@@ -27,6 +28,7 @@ from entresol.sequencing.signatures import SignaturePool
 import venue
 
 DOMAIN = venue.GENESIS.domain
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Gateway:
@@ -95,7 +97,7 @@ class Gateway:
         self.recovered.journal.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[SignaturePool]:
     pool = SignaturePool(workers=1, limit=2000)
     await pool.start()

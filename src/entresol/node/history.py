@@ -1,8 +1,9 @@
 """History in SQLite: trades, orders and messages, written by a process of its own.
 
-The sequencer's loop only packs bytes and queues them; a full queue drops the oldest packet and
-counts it, because history can be derived again and trading must not wait for it.  Rows are keyed
-by their place in the chain, so replaying a journal writes nothing twice.
+The sequencer's loop only packs bytes and queues them; when the queue fills up the gateway refuses
+new messages until the writer has caught up, so nothing is ever left out.  Rows are keyed by their
+place in the chain, so replaying a journal writes nothing twice, and the file says up to which
+block it is complete, so that a restart replays what a crash kept from it.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import signal
 import sqlite3
 import struct
 import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -24,7 +26,10 @@ from entresol.sequencing.receipts import Receipt
 from entresol.sequencing.sequencer import Committed
 
 HISTORY_FILE: Final = "history.db"
-MAX_QUEUED_PACKETS: Final = 4096
+FULL_PACKETS: Final = 4096
+"""Packets in the queue from which on new messages are refused."""
+
+_MARK: Final = b"seal"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS trade (
@@ -43,6 +48,7 @@ CREATE INDEX IF NOT EXISTS order_event_by_account ON order_event (account, id);
 CREATE TABLE IF NOT EXISTS block (
     number INTEGER PRIMARY KEY, inbox_position INTEGER, inbox_hash BLOB, previous_hash BLOB
 );
+CREATE TABLE IF NOT EXISTS complete (one INTEGER PRIMARY KEY, next_block INTEGER);
 CREATE TABLE IF NOT EXISTS message (
     lane INTEGER, sequence INTEGER, block INTEGER, place INTEGER, tip BLOB,
     PRIMARY KEY (lane, sequence, block)
@@ -129,6 +135,14 @@ class _Tables:
             self._connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
 
     def _write(self, packet: bytes) -> None:
+        if packet.startswith(_MARK) and len(packet) == len(_MARK) + 8:
+            next_block = int.from_bytes(packet[len(_MARK) :], "little")
+            self._connection.execute(
+                "INSERT INTO complete VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET "
+                "next_block = max(next_block, excluded.next_block)",
+                (next_block,),
+            )
+            return
         block, time_ms, trades, orders, position, inbox_hash, previous = _PACKET.unpack_from(packet)
         start = _PACKET.size + 4
         length = int.from_bytes(packet[_PACKET.size : start], "little")
@@ -200,27 +214,46 @@ class History:
         if not self._connection.poll(60):
             raise RuntimeError("The history process did not start within 60 seconds.")
         self._connection.recv_bytes()
-        self._queue: queue.Queue[bytes] = queue.Queue(MAX_QUEUED_PACKETS)
+        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send, name="history", daemon=True)
         self._thread.start()
         self._places = Places()
-        self.dropped = 0
-        """Packets that found the queue full and were given up."""
+        self._closing = False
+        self.failed = False
+        """True once the writing process has gone before it was told to."""
+
+    @property
+    def waiting(self) -> int:
+        """Packets that are not handed to the writing process yet."""
+        return self._queue.qsize()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether new messages should be refused until the writer has caught up."""
+        return self._queue.qsize() >= FULL_PACKETS
+
+    @property
+    def complete_block(self) -> int:
+        """Every block below this is in the file."""
+        with contextlib.closing(sqlite3.connect(self._path)) as connection:
+            row = connection.execute("SELECT next_block FROM complete").fetchone()
+        return int(row[0]) if row else 0
 
     def note(self, committed: Committed) -> None:
         """Take one turn's events and receipts; never waits."""
         packet = self._pack(committed)
         if packet:
-            try:
-                self._queue.put_nowait(packet)
-            except queue.Full:
-                self.dropped += 1
+            self._queue.put(packet)
 
     def note_waiting(self, committed: Committed) -> None:
-        """The same while nothing else runs: a full queue is waited for."""
-        packet = self._pack(committed)
-        if packet:
-            self._queue.put(packet)
+        """The same while the journal is replayed: waits while the queue is full."""
+        while self.is_full and not self.failed:
+            time.sleep(0.01)
+        self.note(committed)
+
+    def note_sealed(self, next_block: int) -> None:
+        """Everything about blocks below `next_block` has been noted."""
+        self._queue.put(_MARK + next_block.to_bytes(8, "little"))
 
     def _pack(self, committed: Committed) -> bytes:
         kind = committed.events["kind"]
@@ -232,15 +265,18 @@ class History:
         return pack(committed, first)
 
     def _send(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while True:
                 packet = self._queue.get()
                 self._connection.send_bytes(packet)
                 if not packet:
                     return
+        except OSError:
+            self.failed = not self._closing
 
     def close(self) -> None:
         """Write everything that is queued, then end the process."""
+        self._closing = True
         self._queue.put(b"")
         self._thread.join(60)
         with contextlib.suppress(EOFError, OSError):

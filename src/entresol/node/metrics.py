@@ -33,8 +33,8 @@ class Metrics:
         self.dropped_connections = Counter(
             "entresol_dropped_connections", "Hung up by the node", ["reason"], registry=registry
         )
-        self.history_dropped = Gauge(
-            "entresol_history_dropped_packets", "History packets given up", registry=registry
+        self.history_waiting = Gauge(
+            "entresol_history_waiting_packets", "History packets not written yet", registry=registry
         )
         self.worker_restarts = Gauge(
             "entresol_signature_worker_restarts", "Workers replaced", registry=registry

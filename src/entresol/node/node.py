@@ -10,7 +10,6 @@ journal, build or settle would make promises nobody keeps.
 """
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -36,13 +35,13 @@ from entresol.node.config import NodeConfig
 from entresol.node.feed import Feed
 from entresol.node.history import History, HistoryReader
 from entresol.node.inbox_file import read_items
+from entresol.node.l1_link import L1Keys, L1Link, L1Settings
 from entresol.node.market.accounts import AccountReader
 from entresol.node.market.books import BookReader
 from entresol.node.market.instruments import InstrumentTable
 from entresol.node.market.tickers import TickerReader
 from entresol.node.market.units import from_micro, hexadecimal
 from entresol.node.metrics import Metrics
-from entresol.node.settling import Settling
 from entresol.rollup.withdrawal import Withdrawal
 from entresol.sequencing import snapshots
 from entresol.sequencing.admission import Admission
@@ -60,6 +59,8 @@ from entresol.sequencing.receipts import Receipt
 from entresol.sequencing.recovery import SNAPSHOT_FOLDER, Recovered, recover
 from entresol.sequencing.sequencer import Committed, Sequencer
 from entresol.sequencing.signatures import SignaturePool
+from entresol.settlement.deploy import Deployment
+from entresol.settlement.l1 import L1Client
 
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +68,9 @@ BLOB_DATA_BYTES: Final = 4096 * 31
 MAXIMUM_BLOB_BYTES: Final = 6 * BLOB_DATA_BYTES
 MAXIMUM_CALLDATA_BYTES: Final = 120 * 1024
 """What one data record holds, by where it is posted; twins of settlement/records.py."""
+
+BLOB_FOLDER: Final = "blobs"
+"""Blobs this node posted, kept in the data folder for those who derive the state later."""
 
 _SWITCH_SECONDS: Final = 0.0005
 """The journal's thread waits at most this long for the interpreter after a disk write."""
@@ -148,7 +152,8 @@ class Node:
             if catch_up is not None:
                 catch_up.note(execution, entry)
 
-        return recover(self.config.data_directory, self.memory, self.domain, on_entry)
+        complete = self.history.complete_block if self.history is not None else None
+        return recover(self.config.data_directory, self.memory, self.domain, on_entry, complete)
 
     def _compose(self) -> None:
         """Join the parts that live on the sequencer's loop."""
@@ -173,7 +178,7 @@ class Node:
             clock_ms=_clock_ms,
             pending_limit=config.admission.pending_messages,
             session_limit=config.admission.pending_per_session,
-            is_overloaded=lambda: recovered.journal.is_full,
+            is_overloaded=self._is_overloaded,
         )
         self.instruments = InstrumentTable(self.memory)
         self.accounts = AccountReader(self.memory)
@@ -181,7 +186,7 @@ class Node:
         self.tickers = TickerReader(self.memory, self.instruments, self.books)
         self.feed = Feed(self.instruments, self.books, self.tickers, _clock_ms)
         self.batches = BatchStore(config.data_directory / STORE_FILE)
-        self.settling = self._make_settling()
+        self.link = self._make_link()
         self.server = Server(
             config.api,
             self._dispatcher(),
@@ -189,6 +194,11 @@ class Node:
             self._connection,
             lambda: self._is_running and self._failure is None,
         )
+
+    def _is_overloaded(self) -> bool:
+        """Whether disk or history is behind: new messages are then refused, never lost."""
+        behind = self.history is not None and self.history.is_full
+        return behind or self.recovered.journal.is_full
 
     def _dispatcher(self) -> Dispatcher:
         reads = Reads(
@@ -201,7 +211,7 @@ class Node:
                 feed=self.feed,
                 history=HistoryReader(self.config.data_directory),
                 batches=self.batches,
-                settlement=self.settling,
+                settlement=self.link,
                 domain=self.domain,
                 token=self.config.genesis.token,
                 sequencer=self.sequencer_address,
@@ -229,23 +239,26 @@ class Node:
             config=self.config.api,
         )
 
-    def _make_settling(self) -> Settling | None:
-        if self.config.l1 is None:
+    def _make_link(self) -> L1Link | None:
+        l1 = self.config.l1
+        if l1 is None:
             return None
-        loop = asyncio.get_running_loop()
-
-        def on_loop(function: Callable[[Any], None], argument: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the node is gone
-                loop.call_soon_threadsafe(function, argument)
-
-        return Settling(
-            self.config.l1,
-            self.config.data_directory,
+        url, directory = l1.url, self.config.data_directory
+        link = L1Link(
+            Deployment.load(l1.deployment),
+            lambda: L1Client(url),
             self.batches,
-            on_inbox=lambda items: on_loop(self._offer_inbox, items),
-            consumed=self._consumed_inbox,
-            on_failure=lambda error: on_loop(self._fail, error),
+            L1Keys(batcher=l1.batcher_secret, proposer=l1.proposer_secret),
+            L1Settings(
+                directory=directory,
+                confirmations=l1.confirmations,
+                archive=directory / BLOB_FOLDER,
+                poll_seconds=l1.poll_seconds,
+                use_calldata=l1.use_calldata,
+            ),
         )
+        link.on_failure = self._fail
+        return link
 
     async def _start_builder(self) -> None:
         l1 = self.config.l1
@@ -267,9 +280,10 @@ class Node:
         await loop.run_in_executor(None, self.builder.close)
 
     async def _start_inbox(self) -> None:
-        if self.settling is not None:
-            self.settling.start()
-            self._closers.append(self.settling.stop)
+        if self.link is not None:
+            position, chain = self.recovered.inbox
+            self._closers.append(self.link.stop)
+            self.link.start(self.sequencer.offer_inbox, position, chain)
             self.metrics.is_settling.set(1)
         elif self.config.inbox_file is not None:
             self._spawn(self._follow_file())
@@ -299,15 +313,6 @@ class Node:
         except Exception as error:
             self._fail(error)
 
-    def _consumed_inbox(self) -> tuple[int, bytes]:
-        """Read until it stands still: the loop may be changing it meanwhile."""
-        header = self.recovered.execution.header
-        while True:
-            position = int(header["inbox_position"])
-            chain = header["inbox_hash"].tobytes()
-            if (int(header["inbox_position"]), header["inbox_hash"].tobytes()) == (position, chain):
-                return position, chain
-
     def _note_committed(self, committed: Committed) -> None:
         if self.history is not None:
             self.history.note(committed)
@@ -324,6 +329,8 @@ class Node:
         _log.info("batch sealed", number=sealed.number, next_block=sealed.next_block)
         if self.config.build_batches:
             self.builder.build(frame)
+        if self.history is not None:
+            self.history.note_sealed(sealed.next_block)
 
     def _read_builder(self) -> None:
         if not self.builder.read_reports():
@@ -353,9 +360,11 @@ class Node:
             metrics.inbox_position.set(int(self.recovered.execution.header["inbox_position"]))
             metrics.worker_restarts.set(self.pool.restarts)
             if self.history is not None:
-                metrics.history_dropped.set(self.history.dropped)
-            if self.settling is not None:
-                posted, final = self.settling.counts
+                metrics.history_waiting.set(self.history.waiting)
+                if self.history.failed:
+                    raise NodeError("The history could not be written: look at its disk.")
+            if self.link is not None:
+                posted, final = self.link.counts
                 metrics.records_posted.set(posted)
                 metrics.records_final.set(final)
             await asyncio.sleep(1)
@@ -366,7 +375,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """Answer of public/status."""
         header = self.recovered.execution.header
-        posted, final = self.settling.counts if self.settling is not None else (0, 0)
+        posted, final = self.link.counts if self.link is not None else (0, 0)
         return {
             "locked": False,
             "next_block": self.recovered.execution.next_block,
@@ -388,8 +397,8 @@ class Node:
     def _prove_withdrawal(self, index: int, count: int | None) -> dict[str, Any]:
         """Path of a withdrawal to a claim's root, or to that of the first `count` leaves."""
         claim = None
-        if count is None and self.settling is not None:
-            claim = self.settling.withdrawal_claim(index)
+        if count is None and self.link is not None:
+            claim = self.link.withdrawal_claim(index)
         if claim is not None:
             count = claim[1]
         if count is None or not 0 <= index < count:
@@ -493,7 +502,10 @@ class _CatchUp:
                 if message[6] == layout.LANE_MESSAGE:
                     receipts.append(self._receipt(execution, message))
                 self._index += 1
-            case BlockClosed() | BatchSealed():
+            case BatchSealed(_, _, next_block):
+                self._history.note_sealed(next_block)
+                return
+            case BlockClosed():
                 return
         time_ms = int(header["last_time_ms"])
         self._history.note_waiting(Committed(execution.next_block, time_ms, events, receipts))

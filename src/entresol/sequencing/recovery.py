@@ -20,7 +20,7 @@ from entresol.sequencing.entries import (
     decode_entry,
 )
 from entresol.sequencing.execution import Execution
-from entresol.sequencing.journal import Journal, JournalReader
+from entresol.sequencing.journal import Journal, JournalReader, list_segments
 from entresol.sequencing.lane_state import read_lane
 from entresol.sequencing.open_batch import LaneSignature, OpenBatch
 
@@ -41,6 +41,12 @@ class Recovered:
     replayed_messages: int
     last_sealed_frame: int
     """Journal frame of the newest SEAL since the snapshot, 0 when there is none."""
+
+    @property
+    def inbox(self) -> tuple[int, bytes]:
+        """Position in the inbox and value of its hash chain, as the state has them."""
+        header = self.execution.header
+        return int(header["inbox_position"]), header["inbox_hash"].tobytes()
 
 
 def _note(batch: OpenBatch, execution: Execution, entry: Entry) -> None:
@@ -74,16 +80,22 @@ def recover(
     memory: Memory,
     domain: bytes,
     on_entry: Callable[[Execution, Entry], None] = lambda _, __: None,
+    through_block: int | None = None,
 ) -> Recovered:
     """Bring `memory`, which holds genesis, to the last acknowledged message of `directory`.
 
     `on_entry` sees every entry right after it was applied, so that what is kept outside the
-    state (history) can catch up.  Raises JournalError, SnapshotError or ExecutionError when the
-    folder cannot be trusted; nothing is guessed.
+    state (history) can catch up; for its sake a snapshot beyond `through_block` is passed over
+    while the journal or an older snapshot reaches further back.  Raises JournalError,
+    SnapshotError or ExecutionError when the folder cannot be trusted; nothing is guessed.
     """
-    head = snapshots.load_latest(directory / SNAPSHOT_FOLDER, memory, domain)
     journal = Journal(directory / JOURNAL_FOLDER, domain)
     try:
+        segments = list_segments(directory / JOURNAL_FOLDER)
+        is_whole = bool(segments) and segments[0][0] == 1
+        head = snapshots.load_latest(
+            directory / SNAPSHOT_FOLDER, memory, domain, through_block, is_whole
+        )
         return _replay(directory, memory, domain, head, journal, on_entry)
     except BaseException:
         journal.close()

@@ -139,8 +139,19 @@ def load_snapshot(path: pathlib.Path, memory: Memory) -> SnapshotHead:
     return head
 
 
-def load_latest(directory: pathlib.Path, memory: Memory, domain: bytes) -> SnapshotHead | None:
-    """Load the newest snapshot that is whole and of this domain; None when there is none."""
+def load_latest(
+    directory: pathlib.Path,
+    memory: Memory,
+    domain: bytes,
+    through_block: int | None = None,
+    or_none: bool = False,
+) -> SnapshotHead | None:
+    """Load the newest snapshot that is whole and of this domain; None when there is none.
+
+    With `through_block` it is the newest whose next block is not later, if there is one; if there
+    is not, `or_none` says whether to load none at all rather than the oldest.
+    """
+    chosen: pathlib.Path | None = None
     for _, path in reversed(list_snapshots(directory)):
         try:
             head = read_head(path)
@@ -151,5 +162,7 @@ def load_latest(directory: pathlib.Path, memory: Memory, domain: bytes) -> Snaps
                 f"{path} belongs to the domain {head.domain.hex()}, this node to {domain.hex()}: "
                 "point the node at its own data folder."
             )
-        return load_snapshot(path, memory)
-    return None
+        if through_block is None or head.next_block <= through_block:
+            return load_snapshot(path, memory)
+        chosen = path
+    return None if chosen is None or or_none else load_snapshot(chosen, memory)
