@@ -45,6 +45,11 @@ class MarketMaker:
         )
         self._depth_lanes, self._option_desks = depth_lanes, option_desks
 
+    @property
+    def lanes(self) -> list[LaneChannel]:
+        """Every lane the maker trades through."""
+        return [*self._depth_lanes, *(lane for _, lane in self._option_desks)]
+
     async def follow_depth(self, update: DepthUpdate) -> None:
         """Send what carries the mirrored book to the recorded one."""
         for account, quotes in group_quotes(self.mirror.apply(update)):
@@ -93,5 +98,5 @@ class MarketMaker:
 
     async def drain(self) -> None:
         """Wait until every message has its outcome."""
-        for lane in (*self._depth_lanes, *(lane for _, lane in self._option_desks)):
+        for lane in self.lanes:
             await lane.drain()
