@@ -134,6 +134,8 @@ def _check_instrument(durable: Any, instrument: int) -> int:
         total += quantity
         if quantity > 0:
             long += quantity
+    if i64(durable.instrument[instrument].status) == layout.SETTLING:
+        return i64(_NONE)  # half paid out: the house stands in until the last account is done
     if total != 0:
         return i64(_POSITION_SUM)
     if long != i64(durable.instrument[instrument].open_interest):
