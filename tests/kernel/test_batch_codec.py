@@ -16,8 +16,8 @@ from entresol.kernel.rejections import Invalid
 from entresol.machine.memory import Memory
 from entresol.rollup.batch_encoder import BatchEncoder, assemble
 from entresol.rollup.block import decode_block
-from entresol.rollup.codec_extraction import RAW
 from entresol.rollup.entropy_tables import varint
+from entresol.rollup.items import RAW
 from entresol.rollup.message import Operation, decode_message
 
 ROOT = pathlib.Path(__file__).parents[2]

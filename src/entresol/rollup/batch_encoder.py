@@ -25,6 +25,9 @@ from entresol.rollup.entropy_tables import (
     logarithms,
 )
 from entresol.rollup.errors import BatchEncodingError
+from entresol.rollup.items import new_sink
+from entresol.rollup.record_extraction import MAX_ITEMS_PER_RECORD
+from entresol.rollup.size_estimate import Estimate
 
 ApplyBlock = Callable[[int, int], int]
 
@@ -50,12 +53,12 @@ class BatchEncoder:
     def __init__(self, memory: Memory, apply: ApplyBlock = apply_block) -> None:
         self._memory = memory
         self._apply = apply
-        self._sink = extraction.new_sink()
+        self._sink = new_sink()
         self._contexts = np.empty(_INITIAL_ITEMS, np.uint16)
         self._values = np.empty(_INITIAL_ITEMS, np.int64)
         self._blocks = 0
         self._failed = False
-        self._estimate = extraction.Estimate(logarithms())
+        self._estimate = Estimate(logarithms())
         self._measured = (0, _FIXED_ESTIMATE)
         self._next_measure = _FIRST_MEASURE
         start, end = codec.CURSOR_BASE, codec.MODEL_END
@@ -132,7 +135,7 @@ class BatchEncoder:
         """Make room for the items of a block."""
         needed = int(self._sink["count"][0]) + 8
         needed += extraction.MAX_ITEMS_PER_MESSAGE * messages
-        needed += extraction.MAX_ITEMS_PER_RECORD * operations
+        needed += MAX_ITEMS_PER_RECORD * operations
         if needed > len(self._values):
             self._contexts = _grown(self._contexts, 2 * needed)
             self._values = _grown(self._values, 2 * needed)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from entresol.kernel.codec import format as codec
 from entresol.kernel.codec.tables import bucket_base, bucket_bits, bucket_of
-from entresol.kernel.subset import i64, kernel_function, shift_right
-from entresol.rollup.codec_extraction import RAW
+from entresol.kernel.subset import i64, shift_right
 from entresol.rollup.entropy_tables import Table
+from entresol.rollup.items import RAW
+from entresol.rollup.native import native_function
 
 WORDS_PER_ITEM: Final = 4
 """More than any item takes: 12 bits of symbol and 61 extra bits are under three words."""
@@ -49,7 +50,7 @@ class PackedTables:
         self.single_starts[number, :singles] = starts[buckets:]
 
 
-@kernel_function
+@native_function
 def _put_bits(words: np.ndarray, state: int, count: int, value: int, bits: int) -> tuple[int, int]:
     """Push `bits` (0 to 31) equally likely bits; the new state and number of words."""
     if shift_right(state, 63 - bits) != 0:
@@ -59,7 +60,7 @@ def _put_bits(words: np.ndarray, state: int, count: int, value: int, bits: int) 
     return (state << bits) | value, count
 
 
-@kernel_function
+@native_function
 def _put_symbol(
     words: np.ndarray, state: int, count: int, start: int, frequency: int, log: int
 ) -> tuple[int, int]:
@@ -71,7 +72,7 @@ def _put_symbol(
     return ((state // frequency) << log) + state % frequency + start, count
 
 
-@kernel_function
+@native_function
 def _place_in(array: np.ndarray, count: int, value: int) -> int:
     """Index of `value` in the ascending first `count` elements, or -1."""
     low = i64(0)
@@ -87,7 +88,7 @@ def _place_in(array: np.ndarray, count: int, value: int) -> int:
     return i64(-1)
 
 
-@kernel_function
+@native_function
 def encode_items(
     contexts: np.ndarray,
     values: np.ndarray,

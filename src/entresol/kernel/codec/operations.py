@@ -120,6 +120,23 @@ def _clear_record(address: int, shape: int, slot: int) -> None:
 
 
 @kernel_function
+def _decode_terms(
+    memory: int, lane: int, shape: int, before: int, instrument: int, flags: int
+) -> tuple[int, int]:
+    """Price and label of an order; `before` is the price of the one it replaces, or -1."""
+    if before >= 0:
+        price = model.requoted_price(memory, before, instrument)
+        if shape & codec.CODED_PRICE != 0:
+            price = _decode_price(memory, i64(codec.PRICE + model.PRICE_REQUOTED), price)
+    else:
+        price = _decode_new_price(memory, shape, instrument, flags)
+    label = model.expected_label(lane)
+    if shape & codec.CODED_LABEL != 0:
+        label = _decode_label(memory, lane, label)
+    return price, label
+
+
+@kernel_function
 def _decode_order(memory: int, lane: int, address: int, shape: int) -> None:
     """Decode a PLACE or QUOTE_LEG, whose fields are predicted from its slot, lane and book."""
     remembered = lane_memory_at(lane)
@@ -160,15 +177,7 @@ def _decode_order(memory: int, lane: int, address: int, shape: int) -> None:
         place.known = 0
         _decode_emptying(memory, address, shape, before if before >= 0 else i64(0))
         return
-    if before >= 0:
-        price = model.requoted_price(memory, before, instrument)
-        if shape & codec.CODED_PRICE != 0:
-            price = _decode_price(memory, i64(codec.PRICE + model.PRICE_REQUOTED), price)
-    else:
-        price = _decode_new_price(memory, shape, instrument, flags)
-    label = model.expected_label(lane)
-    if shape & codec.CODED_LABEL != 0:
-        label = _decode_label(memory, lane, label)
+    price, label = _decode_terms(memory, lane, shape, before, instrument, flags)
     record.price = price
     record.quantity = quantity
     record.label = label

@@ -182,7 +182,7 @@ def _read_choices(memory: int, tables: int) -> None:
         if choice > highest + 1 or choice > tables:
             reject_encoding(memory)
             choice = i64(0)
-        if choice > highest:
+        if choice == highest + 1:
             highest = choice
         table = codec.TABLES_BASE + codec.TABLE_BYTES * choice
         store_i64(memory + codec.CONTEXT_TABLES_BASE + 8 * context, table)
