@@ -230,6 +230,9 @@ def world(shared_world: World) -> Iterator[World]:
     """The shared deployment; everything the test does to the chain is undone."""
     node = shared_world.node
     snapshot = node.rpc("evm_snapshot")
+    # After a revert the node has no state for the block it reverted to, and a reorg down to that
+    # block would leave the chain without contracts: give every test a first block of its own.
+    node.rpc("evm_mine")
     yield World(node=node, client=shared_world.client, deployment=shared_world.deployment)
     node.rpc("anvil_dropAllTransactions")
     node.rpc("evm_setAutomine", True)
