@@ -1,0 +1,137 @@
+"""`entresol up` in one process and every other command in others, as the README shows them."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entresol.cli.venue import Venue
+from entresol.client.keys import development_key
+from entresol.client.synchronous import SyncExchange
+from entresol.client.trader import QuoteRequest
+from entresol.kernel import layout
+
+MAIN = [sys.executable, "-c", "from entresol.cli import main; main()"]
+ROOT = Path(__file__).resolve().parents[2]
+PERPETUAL = "BTC-PERPETUAL"
+
+
+@dataclass
+class Running:
+    """A venue that `entresol up` runs, and how to run other commands on it."""
+
+    directory: Path
+    process: "subprocess.Popen[str]"
+
+    def entresol(self, *arguments: str, status: int = 0) -> Any:
+        result = subprocess.run(
+            [*MAIN, *arguments, "--venue", str(self.directory), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == status, result.stdout[-1000:] + result.stderr[-2000:]
+        return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("up") / "var"
+    process = subprocess.Popen(
+        [
+            *MAIN, "up", "--directory", str(directory), "--api-port", "0",
+            "--challenge-window", "2", "--json",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "}\n":
+            break
+    assert json.loads("".join(lines))["directory"] == str(directory)
+    running = Running(directory, process)
+    yield running
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 0
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    assert "Traceback" not in errors
+
+
+@pytest.mark.timeout(900)
+def test_a_trader_goes_all_the_way(venue: Running) -> None:
+    deposited = venue.entresol("deposit", "10000")
+    assert float(deposited["balance"]) == 10_000
+    markets = venue.entresol("book")["markets"]
+    assert {PERPETUAL} < {market["instrument_name"] for market in markets}
+    book = venue.entresol("book", PERPETUAL, "--depth", "5")
+    assert len(book["bids"]) == len(book["asks"]) == 5
+
+    bought = venue.entresol("order", "buy", PERPETUAL, "0.01")
+    assert bought["filled"] == "0.01"
+    low = str(book["min_price"])
+    resting = venue.entresol("order", "buy", PERPETUAL, "0.002", "--price", low, "--post-only")
+    assert (resting["filled"], resting["resting"]) == ("0", "0.002")
+    account = venue.entresol("positions")
+    assert [p["instrument_name"] for p in account["positions"]] == [PERPETUAL]
+    assert [o["order_id"] for o in account["open_orders"]] == [resting["order_id"]]
+    venue.entresol("cancel", resting["order_id"])
+    gone = venue.entresol("cancel", resting["order_id"], status=1)
+    assert "slot empty" in gone["error"]
+    assert venue.entresol("positions")["open_orders"] == []
+    poor = venue.entresol("order", "buy", PERPETUAL, "1000", status=1)
+    assert "insufficient margin" in poor["error"]
+    between = venue.entresol("order", "buy", PERPETUAL, "0.0001", status=1)
+    assert "lot, 0.001" in between["error"]
+
+    withdrawn = venue.entresol("withdraw", "100")
+    assert withdrawn["paid"] == withdrawn["amount"] == "100"
+    state = venue.entresol("status")
+    assert state["node"]["reachable"]
+    assert state["l1"]["final"] >= 1
+    directory = venue.directory.parent / "derived"
+    derived = venue.entresol("derive", "--directory", str(directory))
+    assert derived["agrees"]
+    assert derived["node"]["verdict"] == "yes"
+    again = venue.entresol("derive", "--directory", str(directory), status=1)
+    assert "not empty" in again["error"]
+
+
+@pytest.mark.timeout(300)
+def test_the_synchronous_client(venue: Running) -> None:
+    place = Venue.load(venue.directory)
+    owner = development_key(7, place.deployment.chain_id)
+    venue.entresol("deposit", "5000", "--trader", "7")
+    with SyncExchange.connect(place.api_url) as exchange:
+        trader = exchange.open_trader(owner)
+        price = exchange.read("public/ticker", instrument_name=PERPETUAL)["min_price"]
+        quote = QuoteRequest(PERPETUAL, layout.BUY, str(price), "0.001", slot=3)
+        assert trader.mass_quote([quote]).statuses == (0, 0)
+        assert trader.cancel(3).statuses == (0,)
+        assert trader.buy(PERPETUAL, "0.001").filled > 0
+        trader.cancel_all()
+
+
+@pytest.mark.timeout(300)
+def test_the_example_program(venue: Running) -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "examples/trade.py"), "--venue", str(venue.directory)],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "bought 0.01" in result.stdout
+    assert "L1 paid 100" in result.stdout
