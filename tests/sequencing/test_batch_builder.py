@@ -4,10 +4,15 @@ import asyncio
 import pathlib
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+import venue
+from test_sequencer import DOMAIN, gateway
+
 from entresol.client.signer import sign_owner_operation
+from entresol.crypto.merkle import merkle_root
 from entresol.kernel import layout
 from entresol.kernel.genesis import build_genesis
 from entresol.machine.image import load_kernel_image
@@ -16,15 +21,11 @@ from entresol.rollup.claim import decode_journal
 from entresol.rollup.inbox import InboxItem
 from entresol.rollup.message import OwnerOperation
 from entresol.rollup.withdrawal import Withdrawal
-from entresol.crypto.merkle import merkle_root
 from entresol.sequencing import snapshots
 from entresol.sequencing.batch_builder import BatchBuilder, BatchBuilderError, BuilderSettings
 from entresol.sequencing.batch_store import BatchStore
 from entresol.sequencing.recovery import SNAPSHOT_FOLDER, recover
 from entresol.sequencing.signatures import SignaturePool
-
-import venue
-from test_sequencer import DOMAIN, gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -175,10 +176,12 @@ async def test_a_range_too_large_for_a_record_becomes_several(
     tmp_path: pathlib.Path, traded: tuple[pathlib.Path, int]
 ) -> None:
     last = copy(traded, tmp_path)
-    whole = builder(tmp_path, "whole.db", BuilderSettings(700_000, 126_976, 1000))
+    whole = builder(tmp_path, "whole.db", replace(SETTINGS, batches_per_snapshot=1000))
     large = whole.advance(last)
     limit = max(len(batch.data) for batch in large) * 2 // 3
-    small = builder(tmp_path, "small.db", BuilderSettings(limit, 126_976, 1000)).advance(last)
+    small = builder(
+        tmp_path, "small.db", replace(SETTINGS, maximum_bytes=limit, batches_per_snapshot=1000)
+    ).advance(last)
     assert len(small) > len(large)
     assert all(len(batch.data) <= limit for batch in small)
     assert small[-1].durable_after == large[-1].durable_after

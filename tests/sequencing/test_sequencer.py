@@ -6,9 +6,10 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import numpy as np
 import pytest
 import pytest_asyncio
+import venue
+
 from entresol.client.operations import cancel, place
 from entresol.kernel import layout
 from entresol.kernel.rejections import Refusal, Rejection
@@ -24,8 +25,6 @@ from entresol.sequencing.receipts import verify_receipt
 from entresol.sequencing.recovery import JOURNAL_FOLDER, recover
 from entresol.sequencing.sequencer import Sequencer, SequencerSettings
 from entresol.sequencing.signatures import SignaturePool
-
-import venue
 
 DOMAIN = venue.GENESIS.domain
 pytestmark = pytest.mark.asyncio(loop_scope="module")

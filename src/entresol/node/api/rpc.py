@@ -80,7 +80,7 @@ class Dispatcher:
             return None
         try:
             calls = _ANY.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _parse_error(error) from None
         if not 1 <= len(calls) <= self._batch_limit:
             raise ApiError(
