@@ -16,6 +16,7 @@ from typing import Any, Final
 from llvmlite import binding
 from numba.core import codegen, config, types
 
+from entresol.machine.inlining import mark_functions
 from entresol.machine.linker import ENTRY_SYMBOL
 
 TRIPLE: Final = "riscv64-unknown-elf"
@@ -23,9 +24,6 @@ PROCESSOR: Final = "generic-rv64"
 FEATURES: Final = "+m"
 TABLE_ALIGNMENT: Final = 16
 """Bytes; tables come as byte arrays and would otherwise be read misaligned."""
-
-INLINE_THRESHOLD: Final = 225
-"""LLVM's inliner bound; see docs of the image build for the measurement."""
 
 _captured: dict[str, str] = {}
 
@@ -122,7 +120,8 @@ def merge(entries: list[tuple[str, str]]) -> Any:
     return merged
 
 
-_ATTRIBUTES: Final = '"no-jump-tables"="true" null_pointer_is_valid nounwind'
+_ATTRIBUTES: Final = '"no-builtins" "no-jump-tables"="true" null_pointer_is_valid nounwind'
+"""Jump tables would be computed jumps; builtins would turn loops into calls of memset."""
 
 
 def optimise(module: Any, machine: Any) -> Any:
@@ -132,10 +131,10 @@ def optimise(module: Any, machine: Any) -> Any:
     module = binding.parse_assembly(text)
     module.triple = TRIPLE
     module.data_layout = str(machine.target_data)
+    entries = frozenset(f.name for f in module.functions if f.name.startswith(ENTRY_SYMBOL))
     for function in module.functions:
         if not function.is_declaration:
-            visible = function.name.startswith(ENTRY_SYMBOL)
-            function.linkage = "external" if visible else "internal"
+            function.linkage = "external" if function.name in entries else "internal"
     for variable in module.global_variables:
         if not variable.is_declaration:
             variable.linkage = "internal"
@@ -143,8 +142,14 @@ def optimise(module: Any, machine: Any) -> Any:
     tuning.loop_vectorization = False
     tuning.slp_vectorization = False
     tuning.loop_unrolling = False
-    tuning.inlining_threshold = INLINE_THRESHOLD
     builder = binding.create_pass_builder(machine, tuning)
+    first = binding.create_new_module_pass_manager()  # so that sizes mean something
+    first.add_global_dead_code_eliminate_pass()
+    first.add_sroa_pass()
+    first.add_instruction_combine_pass()
+    first.add_simplify_cfg_pass()
+    first.run(module, builder)
+    mark_functions(module, entries)
     builder.getModulePassManager().run(module, builder)
     module.verify()
     return module

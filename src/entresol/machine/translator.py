@@ -162,6 +162,8 @@ def _compile(text: str) -> bytes:
     passes = binding.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
+    passes.add_sccp_pass()
+    passes.add_jump_threading_pass()
     passes.add_simplify_cfg_pass()
     passes.run(module, builder)
     return bytes(machine.emit_object(module))
