@@ -6,13 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from entresol.cli.venue import Venue
+from entresol.client.exchange import Exchange
 from entresol.client.keys import development_key
+from entresol.client.subscriptions import follow_book
 from entresol.client.synchronous import SyncExchange
 from entresol.client.trader import QuoteRequest
 from entresol.kernel import layout
@@ -135,3 +138,28 @@ def test_the_example_program(venue: Running) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
     assert "bought 0.01" in result.stdout
     assert "L1 paid 100" in result.stdout
+
+
+@pytest.mark.timeout(300)
+async def test_a_followed_book_is_the_nodes_book(venue: Running) -> None:
+    place = Venue.load(venue.directory)
+    async with await Exchange.connect(place.api_url) as exchange:
+        channel = f"book.{PERPETUAL}.100ms"
+        subscription = await exchange.subscribe(channel)
+        equal = seen = 0
+        async for book in follow_book(subscription, lambda: exchange.resubscribe(channel)):
+            seen += 1
+            assert book.best_bid is None or book.best_ask is None or book.best_bid < book.best_ask
+            shown = await exchange.read(
+                "public/get_order_book", instrument_name=PERPETUAL, depth=10_000
+            )
+            levels = [
+                {Decimal(str(price)): Decimal(str(amount)) for price, amount in shown[side]}
+                for side in ("bids", "asks")
+            ]
+            equal += [book.bids, book.asks] == levels
+            if equal >= 3 or seen >= 200:
+                break
+        assert equal >= 3, f"{equal} of {seen} notifications led to the node's own book"
+        assert subscription.is_complete
+        await exchange.unsubscribe(channel)

@@ -38,14 +38,13 @@ class BatchEvidence:
     root_machine: str
     root_native: str
     root_claimed: str
-    native_equals_machine: bool
     system_calls: dict[str, int] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
         """Native run, machine run and L1's claim have one root, and the batch is valid."""
         roots = {self.root_machine, self.root_native, self.root_claimed}
-        return self.native_equals_machine and len(roots) == 1 and self.exit_code == 0
+        return len(roots) == 1 and self.exit_code == 0
 
 
 @dataclass(slots=True)

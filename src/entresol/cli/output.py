@@ -24,7 +24,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from entresol.client.errors import ConnectionLostError, MessageRefusedError, RemoteError
+from entresol.client.errors import (
+    ConnectionLostError,
+    MessageRefusedError,
+    NotFoundError,
+    OrderRejectedError,
+    ReceiptError,
+    RemoteError,
+)
+from entresol.client.frames import FrameError
 from entresol.client.instruments import AmountError
 from entresol.client.keys import WalletError
 from entresol.client.market_data import MarketDataError
@@ -45,6 +53,10 @@ _EXPECTED: Final[tuple[type[Exception], ...]] = (
     AmountError,
     WalletError,
     MessageRefusedError,
+    OrderRejectedError,
+    NotFoundError,
+    ReceiptError,
+    FrameError,
     MarketDataError,
     InstrumentNameError,
 )

@@ -167,10 +167,10 @@ async def note_batches(exchange: Exchange, derived: DeriveResult, report: Report
                 dirty_leaves=batch["dirty_leaves"],
                 exit_code=record.exit_code,
                 root_machine=root,
-                # derive() runs each record both ways and refuses a single different byte.
+                # The node's builder; derive() itself ran the record natively and in the machine
+                # and would have raised DivergenceError at the first different byte.
                 root_native=batch["durable_root"] + batch["volatile_root"][2:],
                 root_claimed=root if claim is not None and claim.agrees else "differs",
-                native_equals_machine=True,
                 system_calls=batch["system_calls"],
             )
         )
