@@ -13,11 +13,12 @@ from typing import Any
 
 import structlog
 import websockets
+
 from entresol.node.config import AdmissionConfig, ApiConfig, NodeConfig
 from entresol.node.node import Node, run_until_stopped
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "sequencing"))
-import venue  # noqa: E402
+import venue
 
 
 def configuration(directory: pathlib.Path, **changes: Any) -> NodeConfig:

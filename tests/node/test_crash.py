@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import pathlib
 import random
 
@@ -93,4 +92,3 @@ async def test_kill_at_random_moments_loses_no_acknowledged_operation(
     assert process.terminate() == 0
     assert difference(recovered(tmp_path), before, ["STATE"]) == []
     assert sum(acknowledged.values()) > 0
-    assert os.listdir(tmp_path / "data")

@@ -1,6 +1,7 @@
 """Batches are built from the journal alone, agree three ways, and survive restarts."""
 
 import asyncio
+import itertools
 import pathlib
 import shutil
 from collections.abc import AsyncIterator
@@ -134,7 +135,7 @@ async def test_batches_agree_three_ways_and_restart_where_they_were(
     built = first.advance(last)
     assert len(built) >= 2 and all(batch.exit_code == 0 for batch in built)
     assert built[0].first_block == 1
-    for earlier, later in zip(built, built[1:], strict=False):
+    for earlier, later in itertools.pairwise(built):
         assert later.first_block == earlier.next_block
         assert later.number == earlier.number + 1
         assert later.durable_before == earlier.durable_after

@@ -1,6 +1,7 @@
 """The sequencer orders, applies, journals and answers; a restart comes to the same state."""
 
 import asyncio
+import itertools
 import pathlib
 import traceback
 from collections.abc import AsyncIterator
@@ -68,7 +69,7 @@ class Gateway:
             is_overloaded=lambda: self.recovered.journal.is_full,
         )
         self.session = Session()
-        self.sequencer.on_failure = lambda error: traceback.print_exception(error)
+        self.sequencer.on_failure = traceback.print_exception
 
     def send(
         self, message: bytes, signature: bytes, session: Session | None = None
@@ -312,7 +313,7 @@ async def test_batches_are_sealed_by_block_count_and_cover_every_block(
     assert len(sealed) >= 2
     assert [batch.number for batch in sealed] == list(range(len(sealed)))
     assert sealed[0].first_block == 1
-    for earlier, later in zip(sealed, sealed[1:], strict=False):
+    for earlier, later in itertools.pairwise(sealed):
         assert later.first_block == earlier.next_block > earlier.first_block
     frames = JournalReader(tmp_path / JOURNAL_FOLDER, DOMAIN).read()
     found = [e for e in map(decode_entry, frames) if isinstance(e, entries.BatchSealed)]
@@ -321,6 +322,23 @@ async def test_batches_are_sealed_by_block_count_and_cover_every_block(
     again.journal.close()
     assert again.batch.number == len(sealed)
     assert again.batch.first_block == sealed[-1].next_block
+
+
+async def test_a_quiet_venue_seals_by_age(tmp_path: pathlib.Path, pool: SignaturePool) -> None:
+    members = venue.traders(1)
+    sealed: list[entries.BatchSealed] = []
+    async with gateway(tmp_path, pool, age_ms=300) as node:
+        node.sequencer.on_sealed = lambda batch, _: sealed.append(batch)
+        await node.open_venue(members)
+        async with asyncio.timeout(10):
+            while not sealed or sealed[-1].next_block < node.recovered.execution.next_block:
+                node.sequencer.seal_if_due()
+                await asyncio.sleep(0.02)
+        count = len(sealed)
+        await asyncio.sleep(0.4)
+        node.sequencer.seal_if_due()
+        await asyncio.sleep(0.05)
+        assert len(sealed) == count, "nothing new, nothing to seal"
 
 
 async def test_a_block_left_open_by_a_crash_is_closed_with_its_messages(

@@ -352,8 +352,9 @@ class Node:
             self.recovered.journal.prune(kept[0][0] + 1)
 
     async def _watch(self) -> None:
-        """Keep the gauges current."""
+        """Keep the gauges current, and a quiet venue settling."""
         while True:
+            self.sequencer.seal_if_due()
             metrics = self.metrics
             metrics.pending.set(self.admission.pending)
             metrics.next_block.set(self.recovered.execution.next_block)

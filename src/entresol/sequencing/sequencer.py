@@ -358,6 +358,11 @@ class Sequencer:
             checks.append((last.lane, answer))
         return [lane for lane, answer in checks if not await answer]
 
+    def seal_if_due(self) -> None:
+        """Seal what has come of age; called now and then, because a quiet venue closes no block."""
+        if not self._stopped:
+            self._seal_if_due()
+
     def seal_now(self) -> None:
         """Close the open block and seal what there is, however little; for shutdown and tests."""
         if self._open:

@@ -23,6 +23,9 @@ POLICY_VIOLATION: Final = 1008
 TRY_AGAIN_LATER: Final = 1013
 GOING_AWAY: Final = 1001
 
+_CLOSE_SECONDS: Final = 2
+"""How long the other end may take to receive the reason it is dropped for."""
+
 SLOW_CONSUMER: Final = "slow consumer: read faster or subscribe to less"
 BAD_SIGNATURES: Final = "too many bad signatures"
 
@@ -150,12 +153,27 @@ class Connection:
             await self._close()
 
     async def _close(self) -> None:
+        """Say why, if the other end still takes it, and let go of the socket in any case."""
         if self._ending is None:
             return
         code, reason = self._ending
-        with contextlib.suppress(Exception, asyncio.TimeoutError):
-            async with asyncio.timeout(2):
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception:  # it does not read any more, or has gone
+            self._abort()
+            return
+        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        """Drop the socket with whatever it has not sent.
+
+        Closing would wait for a consumer that does not read, for ever; ASGI has no word for this,
+        so it goes through the server's own transport.
+        """
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()
 
     async def _read(self) -> None:
         while True:

@@ -16,8 +16,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from entresol.node.api.connection import (
     GOING_AWAY,
@@ -106,14 +106,25 @@ class Server:
             self._server.should_exit = True
             await self._task
 
-    def _application(self) -> Starlette:
+    def _application(self) -> ASGIApp:
+        """WebSockets go straight to a connection, everything else through Starlette's routes."""
+        routes = self._routes()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket" and scope["path"] == "/ws/api/v2":
+                await self._websocket(receive, send)
+            else:
+                await routes(scope, receive, send)
+
+        return application
+
+    def _routes(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/api/v2", self._post, methods=["POST"]),
                 Route("/api/v2/{method:path}", self._get, methods=["GET"]),
                 Route("/metrics", self._get_metrics, methods=["GET"]),
                 Route("/health", self._health, methods=["GET"]),
-                WebSocketRoute("/ws/api/v2", self._websocket),
             ]
         )
 
@@ -178,8 +189,7 @@ class Server:
 
     # --- WebSocket -----------------------------------------------------------------------------
 
-    async def _websocket(self, websocket: Any) -> None:
-        receive, send = websocket._receive, websocket._send
+    async def _websocket(self, receive: Receive, send: Send) -> None:
         await receive()
         if len(self._connections) >= self._config.maximum_connections:
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "full"})
