@@ -1,6 +1,7 @@
 """Compiles the L1 contracts: Vyper 0.4.3, default pipeline, EVM version prague."""
 
 import functools
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ CONTRACTS: Final = ("token", "inbox", "bridge", "rollup")
 CODE_LIMIT_BYTES: Final = 24_576
 """Longest runtime code that L1 accepts (EIP-170)."""
 
+_COMPILER: Final = threading.Lock()
+
 _SOURCES: Final = Path(__file__).parent / "contracts"
 
 
@@ -37,9 +40,17 @@ class Artifact:
     runtime_code: bytes
 
 
-@functools.cache
 def compile_contract(name: str) -> Artifact:
-    """Compile `contracts/<name>.vy`; raises CompileError for another compiler version."""
+    """Compile `contracts/<name>.vy`; raises CompileError for another compiler version.
+
+    One at a time: the compiler keeps its settings in globals, so two threads break each other.
+    """
+    with _COMPILER:
+        return _compile(name)
+
+
+@functools.cache
+def _compile(name: str) -> Artifact:
     if vyper.__version__ != VYPER_VERSION:
         raise CompileError(
             f"vyper {VYPER_VERSION} is required, {vyper.__version__} is installed: "
