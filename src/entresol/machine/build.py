@@ -16,7 +16,8 @@ from entresol.machine import artifacts
 from entresol.machine.linker import ENTRY_SYMBOL, link
 
 KERNEL_ENTRY = "entresol.kernel.transition:apply_batch"
-_KEPT_NAME = "kernel-image.bin"
+_KEPT_NAME = f"kernel-image-python-{sys.version_info.major}.{sys.version_info.minor}.bin"
+"""Numba compiles bytecode, so another Python minor version may give another image."""
 
 
 class BuildError(Exception):
