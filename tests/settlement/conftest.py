@@ -1,5 +1,6 @@
 """One real L1 node and one deployment for all tests of the settlement package."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ from entresol.settlement.transaction import Call, Sidecar, build_sidecar
 from entresol.settlement.view import L1View, PostedClaim
 
 ETHER = 10**18
+TEST_NUMBERS = itertools.count(1)
 PROGRAM_ID = bytes(range(32))
 ROOT_A = b"\0\0\0\1" * 8
 ROOT_B = b"\0\0\0\2" * 8
@@ -230,8 +232,10 @@ def world(shared_world: World) -> Iterator[World]:
     """The shared deployment; everything the test does to the chain is undone."""
     node = shared_world.node
     snapshot = node.rpc("evm_snapshot")
-    # After a revert the node has no state for the block it reverted to, and a reorg down to that
-    # block would leave the chain without contracts: give every test a first block of its own.
+    # The node forgets the states of reverted blocks by their hash.  A block of this test that is
+    # equal to one of the last test, mined in the same second, would lose its state as well and a
+    # reorg down to it leave a chain without contracts: so make the first block unlike any other.
+    node.rpc("anvil_setBalance", "0x" + "ee" * 20, hex(next(TEST_NUMBERS)))
     node.rpc("evm_mine")
     yield World(node=node, client=shared_world.client, deployment=shared_world.deployment)
     node.rpc("anvil_dropAllTransactions")
