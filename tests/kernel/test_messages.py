@@ -231,7 +231,7 @@ def test_an_owner_message_of_another_kind_is_refused(chain, kind):
 @pytest.mark.parametrize(
     ("account", "sequence", "refusal"),
     [
-        (0, 1, Refusal.UNKNOWN_ACCOUNT),
+        (0, 2, Refusal.WRONG_SEQUENCE),  # the house, whose owner is the operator
         (4, 1, Refusal.UNKNOWN_ACCOUNT),
         ((1 << 32) - 1, 1, Refusal.UNKNOWN_ACCOUNT),
         (3, 1, Refusal.WRONG_SEQUENCE),
