@@ -84,7 +84,7 @@ def test_other_compilers_and_names_are_refused(monkeypatch):
         compile_contract("vault")
     monkeypatch.setattr(compile_module.vyper, "__version__", "0.5.0")
     with pytest.raises(CompileError, match=re.escape("pip install vyper==0.4.3")):
-        compile_module.compile_contract.__wrapped__("token")
+        compile_module._compile.__wrapped__("token")
 
 
 @pytest.mark.l1
