@@ -50,7 +50,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     process = subprocess.Popen(
         [
             *MAIN, "up", "--directory", str(directory), "--api-port", "0",
-            "--challenge-window", "2", "--json",
+            "--challenge-window", "2", "--batch-seconds", "3", "--json",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -60,8 +60,11 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         lines.append(line)
         if line == "}\n":
             break
-    assert json.loads("".join(lines))["directory"] == str(directory)
+    announced = json.loads("".join(lines))
     running = Running(directory, process)
+    if announced.get("directory") != str(directory):
+        process.communicate(timeout=120)
+        pytest.fail(f"entresol up said {announced}")
     yield running
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0

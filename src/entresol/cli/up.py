@@ -35,6 +35,9 @@ def up(
     challenge_window: Annotated[
         int, typer.Option(min=1, help="Seconds until a claim on L1 is final.")
     ] = 20,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0.5, help="Seconds until a batch is sealed and posted.")
+    ] = 10.0,
     market: Annotated[bool, typer.Option(help="Run a market maker and takers.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the generated flow.")] = 1,
     as_json: Json = False,
@@ -48,6 +51,7 @@ def up(
         challenge_window=challenge_window,
         api_port=api_port,
         l1_port=l1_port,
+        batch_age_ms=int(1_000 * batch_seconds),
     )
     with Stack(settings) as stack:
         with progress(as_json) as bars:
