@@ -3,7 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-_LATENCIES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+from entresol.node.l1_link import L1Status
+from entresol.node.l1_worker import LinkState
 
 
 class Metrics:
@@ -40,12 +41,32 @@ class Metrics:
             "entresol_signature_worker_restarts", "Workers replaced", registry=registry
         )
         self.is_settling = Gauge("entresol_settling", "1 while L1 parts run", registry=registry)
-        self.commit_seconds = Histogram(
-            "entresol_commit_seconds",
-            "From application to disk",
-            buckets=_LATENCIES,
+        self.l1_running = Gauge(
+            "entresol_l1_running",
+            "1 while a part of the link to L1 runs; 0 while L1 is away or its account is empty",
+            ["part"],
             registry=registry,
         )
+        self.l1_balance = Gauge(
+            "entresol_l1_balance_wei",
+            "Of the account a part pays from",
+            ["part"],
+            registry=registry,
+        )
+
+    def note_link(self, status: L1Status) -> None:
+        """Take over how the link to L1 is doing."""
+        parts = {
+            "follower": status.follower,
+            "batcher": status.batcher,
+            "proposer": status.proposer,
+        }
+        for name, worker in parts.items():
+            if worker is None:
+                continue
+            self.l1_running.labels(name).set(worker.state is LinkState.RUNNING)
+            if worker.balance is not None:
+                self.l1_balance.labels(name).set(worker.balance)
 
     def render(self) -> tuple[bytes, str]:
         """The text exposition and its media type."""

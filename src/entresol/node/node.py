@@ -23,6 +23,7 @@ from entresol.crypto.merkle import merkle_proof, merkle_root
 from entresol.crypto.secp256k1 import address_of
 from entresol.kernel import layout
 from entresol.kernel.genesis import build_genesis
+from entresol.machine.image import load_kernel_image
 from entresol.machine.memory import Memory
 from entresol.node.api.connection import Connection
 from entresol.node.api.errors import NOT_FOUND, ApiError
@@ -42,6 +43,11 @@ from entresol.node.market.instruments import InstrumentTable
 from entresol.node.market.tickers import TickerReader
 from entresol.node.market.units import from_micro, hexadecimal
 from entresol.node.metrics import Metrics
+from entresol.rollup.limits import (
+    BLOB_DATA_BYTES,
+    MAX_BLOB_BATCH_BYTES,
+    MAX_CALLDATA_BATCH_BYTES,
+)
 from entresol.rollup.withdrawal import Withdrawal
 from entresol.sequencing import snapshots
 from entresol.sequencing.admission import Admission
@@ -64,11 +70,6 @@ from entresol.settlement.l1 import L1Client
 
 _log = structlog.get_logger(__name__)
 
-BLOB_DATA_BYTES: Final = 4096 * 31
-MAXIMUM_BLOB_BYTES: Final = 6 * BLOB_DATA_BYTES
-MAXIMUM_CALLDATA_BYTES: Final = 120 * 1024
-"""What one data record holds, by where it is posted; twins of settlement/records.py."""
-
 BLOB_FOLDER: Final = "blobs"
 """Blobs this node posted, kept in the data folder for those who derive the state later."""
 
@@ -82,6 +83,16 @@ class NodeError(Exception):
 
 def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _check_program(deployment: Deployment) -> None:
+    """Raise NodeError unless this release's kernel is the one that L1 judges by."""
+    built = load_kernel_image().program_id
+    if built != deployment.program_id:
+        raise NodeError(
+            f"The rollup runs the program 0x{deployment.program_id.hex()}, this release builds "
+            f"0x{built.hex()}: its claims would be false. Start the release that was deployed."
+        )
 
 
 class Node:
@@ -114,6 +125,9 @@ class Node:
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
+        if self.config.l1 is not None:
+            deployment = Deployment.load(self.config.l1.deployment)
+            await loop.run_in_executor(None, _check_program, deployment)
         directory = self.config.data_directory
         directory.mkdir(parents=True, exist_ok=True)
         build_genesis(self.memory.base, self.config.genesis)
@@ -262,7 +276,8 @@ class Node:
 
     async def _start_builder(self) -> None:
         l1 = self.config.l1
-        limit = MAXIMUM_CALLDATA_BYTES if l1 is not None and l1.use_calldata else MAXIMUM_BLOB_BYTES
+        in_calldata = l1 is not None and l1.use_calldata
+        limit = MAX_CALLDATA_BATCH_BYTES if in_calldata else MAX_BLOB_BATCH_BYTES
         self.builder = BuilderProcess(
             self.config.data_directory,
             self.config.genesis,
@@ -368,6 +383,7 @@ class Node:
                 posted, final = self.link.counts
                 metrics.records_posted.set(posted)
                 metrics.records_final.set(final)
+                metrics.note_link(self.link.status())
             await asyncio.sleep(1)
 
     def _sign_receipt(self, receipt: Receipt) -> bytes:
