@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench up image pin gas clean system-packages
+.PHONY: help setup demo test test-all check bench up pin clean system-packages
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,7 +51,7 @@ bench: setup  ## measure against the limits of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 pin: setup  ## rebuild the kernel image and pin its program id
-	$(BIN)/entresol machine image --pin
+	$(BIN)/entresol machine image --pin tests/machine/program_id.txt
 
 clean:  ## forget environment, tools and caches
 	rm -rf $(VENV) .tools build bench-results .pytest_cache .hypothesis .mypy_cache .ruff_cache
