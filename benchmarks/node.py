@@ -47,6 +47,7 @@ async def load(
 ) -> dict[str, Any]:
     """Send `messages` of `size` orders over the lanes; as fast as it goes, or paced."""
     tally = Tally(in_flight=256)
+    messages -= messages % (2 * len(lanes))  # every lane ends with a cancellation
     sources = [messages_of(size, number, base) for number in range(len(lanes))]
     started = time.perf_counter()
     for number in range(messages):

@@ -1,6 +1,6 @@
 """Binary frames: many signed messages in one WebSocket frame, one frame of answers back.
 
-Little-endian; see docs/protocol for the layout.  Composing and reading are pure.
+Little-endian, laid out as node/api/binary.py says.  Composing and reading are pure.
 """
 
 import struct
