@@ -32,6 +32,7 @@ from entresol.node.api.rpc import Dispatcher
 from entresol.node.api.server import Server
 from entresol.node.api.subscriptions import Subscriptions
 from entresol.node.api.writes import Writes
+from entresol.node.catch_up import CatchUp
 from entresol.node.config import NodeConfig
 from entresol.node.feed import Feed
 from entresol.node.history import History, HistoryReader
@@ -53,13 +54,7 @@ from entresol.sequencing import snapshots
 from entresol.sequencing.admission import Admission
 from entresol.sequencing.batch_store import BatchStore
 from entresol.sequencing.builder_process import STORE_FILE, BuilderProcess, BuilderReport
-from entresol.sequencing.entries import (
-    BatchSealed,
-    BlockClosed,
-    BlockOpened,
-    Entry,
-    MessageAccepted,
-)
+from entresol.sequencing.entries import BatchSealed, Entry
 from entresol.sequencing.execution import Execution
 from entresol.sequencing.receipts import Receipt
 from entresol.sequencing.recovery import SNAPSHOT_FOLDER, Recovered, recover
@@ -160,7 +155,7 @@ class Node:
 
     def _recover(self) -> Recovered:
         """Snapshot and journal; history catches up with what is replayed."""
-        catch_up = _CatchUp(self.history) if self.history is not None else None
+        catch_up = CatchUp(self.history) if self.history is not None else None
 
         def on_entry(execution: Execution, entry: Entry) -> None:
             if catch_up is not None:
@@ -498,53 +493,6 @@ class Node:
         if hasattr(self, "batches"):
             self.batches.close()
         self._ended.set()
-
-
-class _CatchUp:
-    """Feeds replayed blocks to the history as the sequencer did live."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._index = 0
-
-    def note(self, execution: Execution, entry: Entry) -> None:
-        """An entry was just applied."""
-        events = execution.read_events()
-        header = execution.header
-        receipts = []
-        match entry:
-            case BlockOpened():
-                self._index = 0
-            case MessageAccepted(_, message):
-                if message[6] == layout.LANE_MESSAGE:
-                    receipts.append(self._receipt(execution, message))
-                self._index += 1
-            case BatchSealed(_, _, next_block):
-                self._history.note_sealed(next_block)
-                return
-            case BlockClosed():
-                return
-        time_ms = int(header["last_time_ms"])
-        self._history.note_waiting(Committed(execution.next_block, time_ms, events, receipts))
-
-    def _receipt(self, execution: Execution, message: bytes) -> Receipt:
-        header = execution.header
-        lane = int.from_bytes(message[:4], "little")
-        return Receipt(
-            inbox_position=int(header["inbox_position"]),
-            inbox_hash=header["inbox_hash"].tobytes(),
-            block=execution.next_block,
-            index=self._index,
-            lane=lane,
-            sequence=int.from_bytes(message[16:24], "little"),
-            tip=execution.memory.read(_lane_address(lane), 32),
-            previous_header_hash=header["last_header_hash"].tobytes(),
-        )
-
-
-def _lane_address(lane: int) -> int:
-    offset = int(layout.DURABLE.fields["lane"][1])  # type: ignore[index]
-    return layout.DURABLE_BASE + offset + lane * layout.LANE.itemsize
 
 
 async def run_until_stopped(config: NodeConfig, on_started: Callable[[Node], None]) -> None:
