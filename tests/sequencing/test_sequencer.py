@@ -22,7 +22,7 @@ from entresol.sequencing.entries import decode_entry
 from entresol.sequencing.journal import JournalReader
 from entresol.sequencing.open_batch import BatchLimits
 from entresol.sequencing.outcomes import Accepted, GatewayRefusal, Refused, Result
-from entresol.sequencing.receipts import verify_receipt
+from entresol.sequencing.receipts import ReceiptSigner, verify_receipt
 from entresol.sequencing.recovery import JOURNAL_FOLDER, recover
 from entresol.sequencing.sequencer import Sequencer, SequencerSettings
 from entresol.sequencing.signatures import SignaturePool
@@ -189,6 +189,7 @@ async def test_receipts_verify_and_bind_every_field(
         signature = receipt.sign(DOMAIN, venue.SEQUENCER.secret)
         address = venue.SEQUENCER.address
         assert verify_receipt(receipt, signature, DOMAIN, address)
+        assert ReceiptSigner(venue.SEQUENCER.secret, DOMAIN).sign(receipt) == signature
         for name in receipt.__slots__:
             value = getattr(receipt, name)
             other = value + 1 if isinstance(value, int) else bytes([value[0] ^ 1]) + value[1:]

@@ -56,7 +56,7 @@ from entresol.sequencing.batch_store import BatchStore
 from entresol.sequencing.builder_process import STORE_FILE, BuilderProcess, BuilderReport
 from entresol.sequencing.entries import BatchSealed, Entry
 from entresol.sequencing.execution import Execution
-from entresol.sequencing.receipts import Receipt
+from entresol.sequencing.receipts import ReceiptSigner
 from entresol.sequencing.recovery import SNAPSHOT_FOLDER, Recovered, recover
 from entresol.sequencing.sequencer import Committed, Sequencer
 from entresol.sequencing.signatures import SignaturePool
@@ -98,6 +98,7 @@ class Node:
         self.metrics = Metrics()
         self.domain = config.genesis.domain
         self.sequencer_address = address_of(config.sequencer_secret)
+        self._sign_receipt = ReceiptSigner(config.sequencer_secret, self.domain).sign
         self.memory = Memory()
         self.port = 0
         """Port of the API once it is started."""
@@ -380,9 +381,6 @@ class Node:
                 metrics.records_final.set(final)
                 metrics.note_link(self.link.status())
             await asyncio.sleep(1)
-
-    def _sign_receipt(self, receipt: Receipt) -> bytes:
-        return receipt.sign(self.domain, self.config.sequencer_secret)
 
     def status(self) -> dict[str, Any]:
         """Answer of public/status."""

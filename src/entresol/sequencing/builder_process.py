@@ -100,16 +100,6 @@ class BuilderProcess:
             return False
         return True
 
-    def wait_report(self, seconds: float) -> BuilderReport | None:
-        """The next report, or None when none came in time or the process ended."""
-        try:
-            if self._connection.poll(seconds):
-                report: BuilderReport = self._connection.recv()
-                return report
-        except (EOFError, OSError):
-            return None
-        return None
-
     def close(self, seconds: float = 30) -> None:
         """End the process after the batch it is building."""
         self._connection.close()

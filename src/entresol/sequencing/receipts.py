@@ -14,6 +14,8 @@ the sequence is the owner's nonce and the tip is keccak256 of the message.
 from dataclasses import dataclass
 from typing import Final
 
+import coincurve
+
 from entresol.crypto.keccak import keccak256
 from entresol.crypto.secp256k1 import recover_address, sign_digest
 
@@ -58,6 +60,19 @@ class Receipt:
     def sign(self, domain: bytes, secret: bytes) -> bytes:
         """The sequencer's 65-byte signature (r, s, v)."""
         return sign_digest(secret, self.digest(domain))
+
+
+class ReceiptSigner:
+    """The sequencer's key, made ready once: deriving it again costs more than a signature."""
+
+    def __init__(self, secret: bytes, domain: bytes) -> None:
+        self._key = coincurve.PrivateKey(secret)
+        self._domain = domain
+
+    def sign(self, receipt: Receipt) -> bytes:
+        """The same bytes as `receipt.sign` with the key and the domain."""
+        signature = self._key.sign_recoverable(receipt.digest(self._domain), hasher=None)
+        return signature[:64] + bytes([27 + signature[64]])
 
 
 def verify_receipt(receipt: Receipt, signature: bytes, domain: bytes, sequencer: bytes) -> bool:

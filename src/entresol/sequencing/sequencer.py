@@ -106,11 +106,6 @@ class Sequencer:
 
     # --- what the gateway and the inbox bring --------------------------------------------------
 
-    @property
-    def queue_length(self) -> int:
-        """Admitted messages that are not applied yet."""
-        return len(self._queue)
-
     def enqueue(self, submission: Submission) -> None:
         """Take an admitted message; it is answered exactly once."""
         self._queue.append(submission)
