@@ -1,5 +1,7 @@
 """Both engines agree on every program: registers, memory, leaves, counts and faults."""
 
+from functools import lru_cache
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,6 +31,11 @@ def set_registers(context: Context, values: list[int]) -> None:
     context.slots[1:32] = np.array(values, np.int64)
 
 
+@lru_cache(maxsize=4)
+def translated(code: bytes, entry: int) -> Translator:
+    return Translator(LoadedProgram(code, entry), keep=False)
+
+
 def check_agreement(code: bytes, entry: int, values: list[int], chunks: list[int]) -> None:
     first, second = Memory(), Memory()
     fill(first, code)
@@ -37,7 +44,7 @@ def check_agreement(code: bytes, entry: int, values: list[int], chunks: list[int
     plain.run(entry, 0)
     assert plain.context is not None
     set_registers(plain.context, values)
-    translator = Translator(LoadedProgram(code, entry), keep=False)
+    translator = translated(code, entry)
     context = translator.start(second, LeafMap())
     set_registers(context, values)
     for chunk in [*chunks, MAXIMUM_STEPS]:
@@ -48,7 +55,7 @@ def check_agreement(code: bytes, entry: int, values: list[int], chunks: list[int
     assert context.written.leaves().tolist() == plain.written.leaves().tolist()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     code=programs,
     entry=st.sampled_from([0, 0, 0, 4, 12]),
