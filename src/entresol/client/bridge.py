@@ -3,10 +3,8 @@
 Everything is checked here as L1 will check it, so a transaction that cannot succeed is not sent.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from entresol.client.keys import Key
 from entresol.client.wire import read_bytes
@@ -16,8 +14,6 @@ from entresol.settlement.deploy import Deployment
 from entresol.settlement.l1 import L1Client, Receipt
 from entresol.settlement.sender import Sender
 from entresol.settlement.view import L1View
-
-POLL_SECONDS: Final = 0.2
 
 
 class WithdrawalNotReadyError(Exception):
@@ -97,12 +93,3 @@ class Bridge:
         return self.user.withdraw(
             proof.claim, withdrawal.index, withdrawal.recipient, withdrawal.amount, proof.path
         )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll until `condition` holds; raises WithdrawalNotReadyError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise WithdrawalNotReadyError(f"{what} did not happen within {seconds:g} seconds.")
-        time.sleep(POLL_SECONDS)

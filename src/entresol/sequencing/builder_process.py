@@ -61,7 +61,7 @@ def _run(
                 connection.send(BuilderReport(builder.number, builder.roots, frame))
         except (EOFError, ConnectionError):
             raise
-        except Exception as error:  # told to the node, which stops settling and says so
+        except Exception as error:  # told to the node, which stops as a whole
             trace = traceback.format_exc(limit=8)
             connection.send(BuilderReport(-1, error=f"{error}\n{trace}"))
 

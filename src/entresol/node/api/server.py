@@ -33,8 +33,6 @@ from entresol.node.config import ApiConfig
 from entresol.node.metrics import Metrics
 
 _JSON: Final = "application/json"
-_CALL_SECONDS: Final = 30
-"""How long an HTTP call waits for its answer before it is told that the outcome is unknown."""
 
 ConnectionFactory = Callable[[Receive, Send], Connection]
 
