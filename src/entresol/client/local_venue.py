@@ -29,7 +29,7 @@ from entresol.rollup.inbox import InboxItem
 from entresol.rollup.message import OwnerOperation
 from entresol.rollup.records import encode_record
 from entresol.sequencing.execution import Execution
-from entresol.sequencing.sequencer import fold_events, resolve_quotes
+from entresol.sequencing.outcomes import fold_events, resolve_quotes
 
 DAY_MS: Final = 86_400_000
 BLOCK_MS: Final = 100
