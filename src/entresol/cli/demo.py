@@ -43,7 +43,9 @@ class Demo:
     def __init__(
         self, stack: Stack, events: Iterator[Event], operations: int | None, bars: Progress
     ) -> None:
-        self.stack, self.events, self.operations = stack, events, operations
+        # Before anything is started, so that a file that cannot be read costs nothing.
+        self.index, self.events = _first_index(events)
+        self.stack, self.operations = stack, operations
         self.bars, self.report = bars, Report()
         self._tasks: dict[str, int] = {}
 
@@ -64,14 +66,13 @@ class Demo:
 
     async def trade(self) -> Market:
         """Open the market, replay the feed, measure confirmation, request withdrawals."""
-        index, events = _first_index(self.events)
         async with await Exchange.connect(self.stack.api_url) as exchange:
             with self.timed("open accounts and markets"):
                 market = await open_market(
-                    self.stack, exchange, index, MarketPlan(), self.show_progress
+                    self.stack, exchange, self.index, MarketPlan(), self.show_progress
                 )
             with self.timed("trade"):
-                replay = await self._replay(market, events)
+                replay = await self._replay(market, self.events)
             await self._measure_idle(exchange, market)
             self._note_trading(market, replay)
             self.requested = await settling.request_withdrawals(exchange, market.taker_owners[:3])
