@@ -153,6 +153,9 @@ def test_right_framing_is_accepted_and_counted(chain, records):
         (6, 2, Refusal.BAD_FRAMING),
         (6, 255, Refusal.BAD_FRAMING),
         (5, 255, Refusal.BAD_FRAMING),
+        # Bytes that no field names and no batch carries: the tip would cover them.
+        (24, 1, Refusal.BAD_FRAMING),
+        (31, 128, Refusal.BAD_FRAMING),
     ],
 )
 def test_a_wrong_version_or_kind_is_refused(chain, offset, value, refusal):

@@ -13,7 +13,7 @@ from entresol.kernel.lanes import LANE_TIP, lane_address, note_lane
 from entresol.kernel.layout import DURABLE_BASE, SCRATCH_RUN_BASE
 from entresol.kernel.rejections import Refusal
 from entresol.kernel.signatures import owner_message_is_signed
-from entresol.kernel.subset import divide_unsigned, i64, keccak256, kernel_function
+from entresol.kernel.subset import divide_unsigned, i64, keccak256, kernel_function, load_i64
 from entresol.kernel.views import (
     durable_at,
     field_address,
@@ -32,6 +32,10 @@ MAX_LIFETIME_MS: Final = 366 * 86_400_000
 """How far ahead of the block's time `valid_until_ms` may lie."""
 
 _DIGEST: Final = field_address(SCRATCH_RUN_BASE, layout.RUN, "messages_digest")
+_HEADER_TAIL: Final = 24
+"""First of the eight bytes of a message header that no field names."""
+_OWNER_TAIL: Final = 176
+"""First of the sixteen bytes of an owner operation that no field names."""
 
 _ACCEPTED: Final = int(Refusal.ACCEPTED)
 _BAD_VERSION: Final = int(Refusal.BAD_VERSION)
@@ -104,6 +108,7 @@ def _check_owner_framing(address: int, count: int) -> int:
     operation = owner_operation_at(at)
     kind = i64(operation.kind)
     unused = i64(operation.flags) | i64(operation.zero)
+    unused |= load_i64(at + _OWNER_TAIL) | load_i64(at + _OWNER_TAIL + 8)
     if kind != layout.LIST_INSTRUMENT:
         unused |= _listing_fields(at)
     if kind != layout.REVOKE_LANE:
@@ -176,6 +181,9 @@ def check_native_message(memory: int, address: int) -> int:
     if i64(header.version) != layout.ENCODING_VERSION:
         return i64(_BAD_VERSION)
     if i64(header.record_count) > layout.MAX_RECORDS_PER_MESSAGE:
+        return i64(_BAD_FRAMING)
+    # A batch does not carry these bytes, yet the tip would cover them.
+    if load_i64(address + _HEADER_TAIL) != 0:
         return i64(_BAD_FRAMING)
     valid_until = i64(header.valid_until_ms)
     if valid_until < 0 or valid_until > now + MAX_LIFETIME_MS:
