@@ -122,6 +122,22 @@ def test_an_order_that_lowers_the_requirement_always_passes() -> None:
     pair.check()
 
 
+def test_turning_a_position_over_needs_equity_for_its_fees() -> None:
+    """Else an account without equity owes fees without end, and its friend draws the rebates."""
+    pair = market()
+    pair.set_cash(3, 10**9)
+    pair.set_cash(4, 10**12)
+    pair.place(4, 0, SELL, MIDDLE, 30)
+    assert pair.place(3, 0, BUY, MIDDLE, 30) == Rejection.APPLIED
+    pair.set_cash(3, -30 * LOT)  # no equity left
+    pair.place(4, 0, BUY, MIDDLE, 60)
+    assert pair.place(3, 0, SELL, MIDDLE, 60) == Rejection.INSUFFICIENT_MARGIN
+    assert pair.place(3, 0, SELL, MIDDLE + 1, 60) == Rejection.APPLIED, "resting owes no fee"
+    pair.cancel_all(3)
+    assert pair.place(3, 0, SELL, MIDDLE, 30) == Rejection.APPLIED, "closing stays open"
+    pair.check()
+
+
 def test_a_close_below_the_mark_must_leave_the_maintenance_of_the_rest() -> None:
     pair = market()
     # 100 lots: 120 initial, 60 maintenance.  Equity 70 lies between.

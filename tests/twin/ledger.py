@@ -107,14 +107,15 @@ class Ledger:
         held_open = account.open_lots(number, order.side)
         with_order = copy.deepcopy(account)
         with_order.orders[order.slot] = order
-        if self.requirement(with_order, number) <= self.requirement(account, number):
+        signed = order.remaining if order.side == layout.BUY else -order.remaining
+        closes = quantity * signed < 0 and held_open + order.remaining <= abs(quantity)
+        raises = self.requirement(with_order, number) > self.requirement(account, number)
+        if not raises and (closes or not fee):
             return True
         balance = self.margin_balance(account)
         if balance - self.initial_requirement(with_order) >= fee:
             return True
-        signed = order.remaining if order.side == layout.BUY else -order.remaining
-        opposes = quantity * signed < 0
-        if not opposes or held_open + order.remaining > abs(quantity):
+        if not closes:
             return False
         left = self.maintenance_requirement(account)
         left += self.maintenance_of(number, quantity + signed)

@@ -116,7 +116,8 @@ def order_passes(
 
     `index` is the account's position there (negative: none), `reserve` what the order would
     lose when filled, `fee` the taker fee it could owe now (0 if it meets no order).  An order that
-    does not raise the initial requirement passes.  One that raises it needs the equity for it.
+    does not raise the initial requirement passes if it owes no fee or only closes the position.
+    Any other needs the equity for its rise and its fee.
     One that can only close the position is judged as if filled: equity less every reserve must
     carry the maintenance requirement of what is left, so that no loss-making close leaves a debt.
     """
@@ -136,7 +137,11 @@ def order_passes(
         filled = quantity - lots
         closes = open_sell + lots <= quantity
         rise += position_requirement(risk, quantity, open_buy, open_sell + lots)
-    if rise <= 0 or initial_slack(durable, account) >= rise + fee:
+    # A fee counts like a rise unless the order only closes: whoever has no equity left could
+    # otherwise turn a position over without end, for debts that pay its counterparty a rebate.
+    if rise <= 0 and (closes or fee <= 0):
+        return True
+    if initial_slack(durable, account) >= rise + fee:
         return True
     if not closes:
         return False
