@@ -189,6 +189,25 @@ async def test_a_range_too_large_for_a_record_becomes_several(
     assert small[-1].volatile_after == large[-1].volatile_after
 
 
+@pytest.mark.parametrize(("cap", "value"), [("_MAXIMUM_RECORDS", 8), ("_MAXIMUM_INBOX_ITEMS", 1)])
+async def test_a_range_beyond_the_kernels_caps_becomes_several(
+    tmp_path: pathlib.Path,
+    traded: tuple[pathlib.Path, int],
+    monkeypatch: pytest.MonkeyPatch,
+    cap: str,
+    value: int,
+) -> None:
+    """As one batch it would run to TOO_LARGE or INBOX and nothing could be posted any more."""
+    last = copy(traded, tmp_path)
+    settings = replace(SETTINGS, batches_per_snapshot=1000)
+    whole = builder(tmp_path, "whole.db", settings).advance(last)
+    monkeypatch.setattr(f"entresol.sequencing.batch_builder.{cap}", value)
+    small = builder(tmp_path, "small.db", settings).advance(last)
+    assert len(small) > len(whole)
+    assert small[-1].durable_after == whole[-1].durable_after
+    assert small[-1].volatile_after == whole[-1].volatile_after
+
+
 async def test_a_state_that_differs_from_the_sequencers_is_noticed(
     tmp_path: pathlib.Path, traded: tuple[pathlib.Path, int]
 ) -> None:

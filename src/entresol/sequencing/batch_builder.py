@@ -37,6 +37,11 @@ from entresol.sequencing.journal import JournalReader
 from entresol.sequencing.recovery import FIRST_BATCH, JOURNAL_FOLDER, SNAPSHOT_FOLDER
 from entresol.sequencing.withdrawals import FoundWithdrawal, find_withdrawals
 
+_RECORD_BYTES: Final = layout.OPERATION.itemsize
+_MAXIMUM_RECORDS: Final = layout.MAX_OPERATIONS_PER_BATCH
+_MAXIMUM_INBOX_ITEMS: Final = layout.MAX_INBOX_ITEMS_PER_BATCH
+"""More than these and the kernel refuses the batch; a sealed range may exceed them, because the
+blocks that pass while one range is sealed all fall to the next."""
 _ENCODED_ROOM: Final = 4096
 """How far the estimate may be off before the encoded length is looked at."""
 
@@ -53,6 +58,11 @@ class _Block:
     messages: list[MessageAccepted] = field(default_factory=list)
     closed: BlockClosed | None = None
     frame: int = 0
+
+    @property
+    def records(self) -> int:
+        """32-byte records of its messages, legs and owner records included."""
+        return sum(len(accepted.message) // _RECORD_BYTES - 1 for accepted in self.messages)
 
     def plain(self) -> bytes:
         """The bytes the kernel's apply_block takes."""
@@ -238,7 +248,12 @@ class BatchBuilder:
         encoder = self._start_encoder()
         room = self._settings.maximum_bytes - _ENCODED_ROOM
         taken = 0
+        inbox_items = 0
         for block in blocks:
+            inbox_items += len(block.opened.items)
+            records = encoder.operation_count + block.records
+            if taken and (records > _MAXIMUM_RECORDS or inbox_items > _MAXIMUM_INBOX_ITEMS):
+                break
             self._apply(encoder, block)
             taken += 1
             if encoder.estimated_bytes > room or taken == layout.MAX_BLOCKS_PER_BATCH:
