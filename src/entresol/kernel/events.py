@@ -1,8 +1,8 @@
 """What happened, for the node: a ring of fixed records in SCRATCH, and the digest of outcomes.
 
 The ring is written by live blocks only and never committed.  `header.outcome_digest` is: it folds
-every status and fill, so a
-live run and its replay agree on outcomes when they agree on the state root.
+every status and fill, so a live run and its replay agree on outcomes when they agree on the state
+root.
 """
 
 from typing import Final
