@@ -10,6 +10,7 @@ journal, build or settle would make promises nobody keeps.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -142,6 +143,9 @@ class Node:
         if self.config.build_batches:
             await self._start_builder()
         await self._start_inbox()
+        # What is imported stays: looking through it again takes the collector most of a second.
+        gc.collect()
+        gc.freeze()
         await self.server.start()
         self._closers.append(self.server.stop)
         self.port = self.server.port
