@@ -325,7 +325,23 @@ ODD_TEXTS = [
     ('{"method": "public/ticker", "params": []}', INVALID_PARAMS),
     ('{"method": "public/ticker", "params": {"instrument_name": 3}}', INVALID_PARAMS),
     ('{"method": "public/get_lane", "params": {"lane": 1e99}}', INVALID_PARAMS),
-    ('{"method": "public/get_lane", "params": {"lane": -1}}', 13020),
+    ('{"method": "public/get_lane", "params": {"lane": -1}}', INVALID_PARAMS),
+    ('{"method": "public/get_lane", "params": {"lane": 4611686018427387904}}', 13020),
+    (
+        '{"method": "public/get_receipt", "params": {"lane": 1, "sequence": 4000000000000000000}}',
+        13020,
+    ),
+    ('{"method": "public/get_withdrawal_proof", "params": {"index": 9}}', 13020),
+    (
+        '{"method": "public/get_withdrawal_proof", '
+        '"params": {"index": 0, "count": 4611686018427387904}}',
+        13020,
+    ),
+    (
+        '{"method": "public/get_account", '
+        '"params": {"owner": "0x", "subaccount": 4611686018427387904}}',
+        INVALID_PARAMS,
+    ),
     ('{"method": "private/get_positions", "params": {"account": 99999999}}', 13020),
     ('{"method": "public/subscribe", "params": {"channels": ["book"]}}', INVALID_PARAMS),
     ('{"method": "public/get_batches", "params": {"count": 0}}', INVALID_PARAMS),

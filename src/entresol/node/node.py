@@ -20,14 +20,12 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from entresol.crypto.merkle import merkle_proof, merkle_root
 from entresol.crypto.secp256k1 import address_of
 from entresol.kernel import layout
 from entresol.kernel.genesis import build_genesis
 from entresol.machine.image import load_kernel_image
 from entresol.machine.memory import Memory
 from entresol.node.api.connection import Connection
-from entresol.node.api.errors import NOT_FOUND, ApiError
 from entresol.node.api.reads import Reads, Sources
 from entresol.node.api.rpc import Dispatcher
 from entresol.node.api.server import Server
@@ -43,14 +41,14 @@ from entresol.node.market.accounts import AccountReader
 from entresol.node.market.books import BookReader
 from entresol.node.market.instruments import InstrumentTable
 from entresol.node.market.tickers import TickerReader
-from entresol.node.market.units import from_micro, hexadecimal
+from entresol.node.market.units import hexadecimal
 from entresol.node.metrics import Metrics
+from entresol.node.withdrawal_proofs import WithdrawalProver
 from entresol.rollup.limits import (
     BLOB_DATA_BYTES,
     MAX_BLOB_BATCH_BYTES,
     MAX_CALLDATA_BATCH_BYTES,
 )
-from entresol.rollup.withdrawal import Withdrawal
 from entresol.sequencing import snapshots
 from entresol.sequencing.admission import Admission
 from entresol.sequencing.batch_store import BatchStore
@@ -230,7 +228,9 @@ class Node:
                 token=self.config.genesis.token,
                 sequencer=self.sequencer_address,
                 sign_receipt=self._sign_receipt,
-                prove_withdrawal=self._prove_withdrawal,
+                prove_withdrawal=WithdrawalProver(
+                    self.batches, self.link, self.domain, self.config.genesis.token
+                ).prove,
                 status=self.status,
                 clock_ms=_clock_ms,
             )
@@ -406,51 +406,6 @@ class Node:
             "batches_built": self.batches.count(),
             "records_posted": posted,
             "records_final": final,
-        }
-
-    def _prove_withdrawal(self, index: int, count: int | None) -> dict[str, Any]:
-        """Path of a withdrawal to a claim's root, or to that of the first `count` leaves."""
-        claim = None
-        if count is None and self.link is not None:
-            claim = self.link.withdrawal_claim(index)
-        if claim is not None:
-            count = claim[1]
-        if count is None or not 0 <= index < count:
-            raise ApiError(
-                NOT_FOUND,
-                "No claim covers this withdrawal yet: wait until its batch is posted and claimed.",
-                reason="UNKNOWN_WITHDRAWAL",
-            )
-        found = self.batches.withdrawals(count)
-        token = self.config.genesis.token
-        leaves = [
-            Withdrawal(
-                index=each.index, token=token, recipient=each.recipient, amount=each.amount
-            ).leaf(self.domain)
-            for each in found
-        ]
-        root = merkle_root(leaves, layout.WITHDRAWAL_DEPTH) if len(leaves) == count else b""
-        if not root or (claim is not None and root != claim[2]):
-            raise ApiError(
-                NOT_FOUND,
-                "This node cannot prove the withdrawal; derive the state from L1 for the proof.",
-                reason="UNPROVABLE_WITHDRAWAL",
-            )
-        wanted = found[index]
-        return {
-            "index": index,
-            "account": wanted.account,
-            "recipient": hexadecimal(wanted.recipient),
-            "token": hexadecimal(token),
-            "amount": from_micro(wanted.amount),
-            "amount_micro": wanted.amount,
-            "path": [
-                hexadecimal(node) for node in merkle_proof(leaves, index, layout.WITHDRAWAL_DEPTH)
-            ],
-            "root": hexadecimal(root),
-            "count": count,
-            "claim": hexadecimal(claim[0]) if claim else None,
-            "status": claim[3] if claim else "built",
         }
 
     # --- stopping ------------------------------------------------------------------------------

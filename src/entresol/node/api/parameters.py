@@ -7,9 +7,12 @@ signature inside the request.
 """
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+"""A whole number that every index, table and database column here can be asked for."""
 
 
 class Nothing(msgspec.Struct):
@@ -34,14 +37,14 @@ class OrderBook(msgspec.Struct):
     """public/get_order_book."""
 
     instrument_name: str
-    depth: int = 20
+    depth: Natural = 20
 
 
 class LastTrades(msgspec.Struct):
     """public/get_last_trades_by_instrument: newest first; `end_id` pages back."""
 
     instrument_name: str
-    count: int = 10
+    count: Natural = 10
     end_id: str | None = None
 
 
@@ -54,15 +57,15 @@ class IndexPrice(msgspec.Struct):
 class AccountParameters(msgspec.Struct):
     """private/get_account_summary, get_positions, get_open_orders."""
 
-    account: int
+    account: Natural
     instrument_name: str | None = None
 
 
 class AccountHistory(msgspec.Struct):
     """private/get_user_trades, private/get_order_history: newest first."""
 
-    account: int
-    count: int = 100
+    account: Natural
+    count: Natural = 100
     end_id: str | None = None
 
 
@@ -70,40 +73,40 @@ class FindAccount(msgspec.Struct):
     """public/get_account: the account of an owner address."""
 
     owner: str
-    subaccount: int = 0
+    subaccount: Natural = 0
 
 
 class AccountLanes(msgspec.Struct):
     """public/get_lanes: the lanes registered for an account."""
 
-    account: int
+    account: Natural
 
 
 class LaneParameters(msgspec.Struct):
     """public/get_lane."""
 
-    lane: int
+    lane: Natural
 
 
 class ReceiptParameters(msgspec.Struct):
     """public/get_receipt."""
 
-    lane: int
-    sequence: int
+    lane: Natural
+    sequence: Natural
 
 
 class Batches(msgspec.Struct):
     """public/get_batches: newest first."""
 
-    count: int = 20
-    before: int | None = None
+    count: Natural = 20
+    before: Natural | None = None
 
 
 class WithdrawalProof(msgspec.Struct):
     """public/get_withdrawal_proof: against `count` withdrawals, or those of the newest claim."""
 
-    index: int
-    count: int | None = None
+    index: Natural
+    count: Natural | None = None
 
 
 class Channels(msgspec.Struct):
@@ -123,9 +126,9 @@ class SendMessage(msgspec.Struct, forbid_unknown_fields=True):
 class Signed(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What every signed call carries: the header of its message, and the signature."""
 
-    lane: int
-    sequence: int
-    valid_until: int
+    lane: Natural
+    sequence: Natural
+    valid_until: Natural
     signature: str
 
 
@@ -138,7 +141,7 @@ class PlaceOrder(Signed, forbid_unknown_fields=True, kw_only=True):
 
     instrument_name: str
     amount: Decimal | None = None
-    contracts: int | None = None
+    contracts: Natural | None = None
     type: Literal["limit", "market"] = "limit"
     price: Decimal | None = None
     time_in_force: Literal["good_til_cancelled", "immediate_or_cancel", "fill_or_kill"] = (
@@ -146,21 +149,21 @@ class PlaceOrder(Signed, forbid_unknown_fields=True, kw_only=True):
     )
     post_only: bool = False
     reduce_only: bool = False
-    label: int = 0
-    slot: int | None = None
+    label: Natural = 0
+    slot: Natural | None = None
 
 
 class CancelOrder(Signed, forbid_unknown_fields=True, kw_only=True):
     """private/cancel: `order_id` is `account-slot`."""
 
     order_id: str
-    label: int = 0
+    label: Natural = 0
 
 
 class CancelAll(Signed, forbid_unknown_fields=True, kw_only=True):
     """private/cancel_all: every order of the lane's account."""
 
-    label: int = 0
+    label: Natural = 0
 
 
 class Quote(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -170,15 +173,15 @@ class Quote(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     side: Literal["buy", "sell"]
     price: Decimal
     amount: Decimal
-    slot: int
-    label: int = 0
+    slot: Natural
+    label: Natural = 0
 
 
 class MassQuote(Signed, forbid_unknown_fields=True, kw_only=True):
     """private/mass_quote: up to 30 legs in one message."""
 
     quotes: list[Quote]
-    label: int = 0
+    label: Natural = 0
 
 
 class OwnerParameters(msgspec.Struct, forbid_unknown_fields=True):
