@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import pytest
 
@@ -54,6 +55,10 @@ def test_program_id_changes_with_each_part(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11),
+    reason="the program is pinned for CPython 3.11: Numba compiles bytecode (docs/adr/0001)",
+)
 def test_kernel_image_has_the_pinned_program_id() -> None:
     built = image.load_kernel_image()
     assert "0x" + built.program_id.hex() == PINNED.read_text().strip(), (
