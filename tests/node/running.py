@@ -16,6 +16,7 @@ import websockets
 
 from entresol.node.config import AdmissionConfig, ApiConfig, NodeConfig
 from entresol.node.node import Node, run_until_stopped
+from entresol.sequencing.open_batch import BatchLimits
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "sequencing"))
 import venue
@@ -167,6 +168,8 @@ if __name__ == "__main__":
     options = json.loads(sys.argv[2])
     api = ApiConfig(port=0, **options.pop("api", {}))
     admission = AdmissionConfig(**options.pop("admission", {}))
+    if "batch" in options:
+        options["batch"] = BatchLimits(**options["batch"])
     config = configuration(pathlib.Path(sys.argv[1]), api=api, admission=admission, **options)
     if sys.platform != "win32":
         import uvloop

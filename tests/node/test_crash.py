@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import pathlib
 import random
 
@@ -10,7 +11,10 @@ import venue
 from running import Process, connected
 
 from entresol.kernel import layout
-from entresol.machine.memory import Memory, difference
+from entresol.machine.memory import PAGE_BYTES, Memory, difference
+from entresol.machine.state_tree import StateTree
+from entresol.sequencing.batch_store import BatchStore
+from entresol.sequencing.builder_process import STORE_FILE
 from entresol.sequencing.recovery import recover
 
 DOMAIN = venue.GENESIS.domain
@@ -92,3 +96,49 @@ async def test_kill_at_random_moments_loses_no_acknowledged_operation(
     assert process.terminate() == 0
     assert difference(recovered(tmp_path), before, ["STATE"]) == []
     assert sum(acknowledged.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_batches_go_on_without_a_gap_over_kills(tmp_path: pathlib.Path) -> None:
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    choose = random.Random(seed)
+    acknowledged.clear()
+    tips.clear()
+    members = venue.traders(3)
+    (tmp_path / "inbox").write_bytes(b"".join(venue.opening_items(members)))
+    limits = {
+        "blocks": 4,
+        "age_ms": 1000,
+        "operations": 100_000,
+        "estimated_bytes": 500_000,
+        "inbox_items": 1000,
+    }
+    changes = {"build_batches": True, "batch": limits, "batches_per_snapshot": 2}
+    process = Process(tmp_path, **changes)
+    async with connected(process.port) as client:
+        await client.open_venue(members)
+    for _ in range(3):
+        await trade_until_killed(process, members, choose.uniform(0.3, 2.0))
+        process = Process(tmp_path, **changes)
+    store = BatchStore(tmp_path / "data" / STORE_FILE)
+    async with connected(process.port) as client, asyncio.timeout(120):
+        while True:
+            status = await client.call("public/status")
+            last = store.batch(store.count() - 1)
+            if last is not None and last.next_block == status["next_block"]:
+                break
+            await asyncio.sleep(0.1)
+    assert process.terminate() == 0
+    batches = [store.batch(number) for number in range(store.count())]
+    assert batches[0] is not None and batches[0].first_block == 1
+    for earlier, later in itertools.pairwise(batches):
+        assert earlier is not None and later is not None
+        assert later.first_block == earlier.next_block
+        assert later.durable_before == earlier.durable_after
+        assert later.volatile_before == earlier.volatile_after
+    state = recovered(tmp_path)
+    tree = StateTree()
+    tree.update_pages(state.base, state.written_pages("STATE"), PAGE_BYTES)
+    assert (tree.durable_root, tree.volatile_root) == (last.durable_after, last.volatile_after)
