@@ -12,6 +12,11 @@ misses its limit says so.
 
 """
 
+BUSY = (
+    "Other work kept the processors busy (load {load}) while this was measured: speeds and "
+    "latencies are worse than the machine's own; bytes, instructions and leaves do not depend on it."
+)
+
 REASONS = {
     "instructions per operation": "a margin check reads 64-bit products and several records, "
     "and each message's hash, decoding and events count too",
@@ -78,6 +83,11 @@ def compose_document(results: Path) -> str:
         f"Machine: {machine['processors']} x {machine['processor']}, Python {machine['python']}, "
         f"commit {machine['commit']}, {machine['date']}, load at the start "
         f"{machine['load']}.",
+        *(
+            ["", BUSY.format(load=machine["load"])]
+            if machine["load"] > machine["processors"] / 4
+            else []
+        ),
         "",
         "| What | Measured | Limit | | Command |",
         "|---|--:|--:|---|---|",
