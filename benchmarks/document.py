@@ -14,7 +14,8 @@ misses its limit says so.
 
 BUSY = (
     "Other work kept the processors busy (load {load}) while this was measured: speeds and "
-    "latencies are worse than the machine's own; bytes, instructions and leaves do not depend on it."
+    "latencies are worse than the machine's own; bytes, instructions and leaves do not depend "
+    "on it."
 )
 
 REASONS = {
