@@ -16,7 +16,7 @@ from entresol.kernel import layout
 from entresol.kernel.rejections import Refusal, Rejection
 from entresol.machine.memory import Memory, difference
 from entresol.rollup.message import Operation
-from entresol.sequencing import entries
+from entresol.sequencing import entries, sequencer
 from entresol.sequencing.admission import Admission, Session
 from entresol.sequencing.entries import decode_entry
 from entresol.sequencing.journal import JournalReader
@@ -140,6 +140,23 @@ async def test_orders_are_applied_answered_and_survive_a_restart(
             assert result.receipt.sequence == message.sequence
             assert len(result.statuses) == 10 and -1 not in result.statuses
         assert any(sum(r.filled) for r in results if isinstance(r, Accepted))
+    assert difference(node.memory, replayed(tmp_path), ["STATE"]) == []
+
+
+async def test_a_block_closes_early_when_its_bytes_would_outgrow_a_data_record(
+    tmp_path: pathlib.Path, pool: SignaturePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = venue.traders(2)
+    async with gateway(tmp_path, pool, block_interval_ms=60_000) as node:
+        await node.open_venue(members)
+        monkeypatch.setattr(sequencer, "_BLOCK_BYTES", 1000)
+        signed = [trader.message(10) for _ in range(12) for trader in members]
+        results = await asyncio.gather(*(node.send(m.data, m.signature) for m in signed))
+        blocks = [r.receipt.block for r in results if isinstance(r, Accepted)]
+        assert len(blocks) == len(signed)
+        # A message of ten records is 352 bytes: three of them pass 1,000.
+        counts = [blocks.count(block) for block in sorted(set(blocks))]
+        assert max(counts) <= 3 and len(counts) >= 8
     assert difference(node.memory, replayed(tmp_path), ["STATE"]) == []
 
 

@@ -50,6 +50,11 @@ class Execution:
         """Records applied in the open block so far."""
         return int(self._run["record_index"])
 
+    @property
+    def message_bytes(self) -> int:
+        """Plain bytes of the messages applied in the open block so far."""
+        return int(self._run["byte_count"])
+
     def open_block(self, time_ms: int, items: tuple[bytes, ...]) -> None:
         """Open the next block; raises ExecutionError when the kernel refuses it."""
         position = int(self.header["inbox_position"])

@@ -37,6 +37,9 @@ from entresol.sequencing.signatures import SignaturePool
 
 _EVENTS_PER_TURN: Final = layout.MAX_EVENTS // 4
 _POSITION: Final = int(layout.INBOX_ITEM.fields["position"][1])  # type: ignore[index]
+_BLOCK_BYTES: Final = 1 << 19
+"""Plain message bytes at which a block closes early.  A block must fit one data record by itself,
+whatever it holds: 8,192 messages of this sum need at most 0.7 MB with a signature each."""
 _LAG_MS: Final = 1000
 """How far the clock may run behind the state's time before the node says so."""
 
@@ -165,6 +168,10 @@ class Sequencer:
         for _ in range(self._settings.messages_per_turn):
             if not self._queue or self._execution.unread_events > _EVENTS_PER_TURN:
                 break
+            if self._execution.message_bytes >= _BLOCK_BYTES:
+                self._finish_turn(applied)
+                self._close_block()
+                return
             submission = self._queue.popleft()
             first_record = self._execution.record_index
             refusal = self._apply_one(submission)
