@@ -48,7 +48,7 @@ test-all: setup system-packages check  ## the slow suites too
 
 bench: setup  ## measure against the limits of docs/benchmarks.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --document docs/benchmarks.md
 
 pin: setup  ## rebuild the kernel image and pin its program id
 	$(BIN)/entresol machine image --pin tests/machine/program_id.txt
