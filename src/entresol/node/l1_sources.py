@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from entresol.crypto.kzg import BLOB_BYTES, blob_to_commitment
 from entresol.da.archive import BlobArchive
 from entresol.da.blobs import ProvenBlob, pack
 from entresol.kernel.transition import MAX_AHEAD_OF_L1_MS
@@ -45,6 +46,10 @@ class BlobProver:
     """
 
     def __init__(self, prove: ProveBlobs, archive: BlobArchive | None = None) -> None:
+        if archive is not None:
+            # The archive commits to blobs in this process, and the first commitment loads the
+            # ceremony's setup for over a second with the interpreter held: now, not while serving.
+            blob_to_commitment(bytes(BLOB_BYTES))
         self._prove = prove
         self._archive = archive
         self._lock = threading.Lock()
