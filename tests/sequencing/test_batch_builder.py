@@ -174,9 +174,20 @@ async def test_batches_agree_three_ways_and_restart_where_they_were(
 
 
 async def test_a_range_too_large_for_a_record_becomes_several(
-    tmp_path: pathlib.Path, traded: tuple[pathlib.Path, int]
+    tmp_path: pathlib.Path, pool: SignaturePool
 ) -> None:
-    last = copy(traded, tmp_path)
+    """One sealed range of many blocks, the opening one a small part of it however they fall."""
+    members = venue.traders(3)
+    async with gateway(tmp_path, pool, blocks=10_000, block_interval_ms=5) as node:
+        await node.open_venue(members)
+        for turn in range(80):
+            signed = members[turn % 3].message(15)
+            await node.accept(signed.data, signed.signature)
+            await asyncio.sleep(0.006)
+        node.sequencer.seal_now()
+        while node.sequencer._sealing:
+            await asyncio.sleep(0.002)
+    last = node.recovered.journal.last_number
     whole = builder(tmp_path, "whole.db", replace(SETTINGS, batches_per_snapshot=1000))
     large = whole.advance(last)
     limit = max(len(batch.data) for batch in large) * 2 // 3
